@@ -1,0 +1,1 @@
+"""Implementations behind `protocols`, one file each, found by name."""

@@ -1,0 +1,90 @@
+"""The seams: one protocol per kind of backend, one or two methods each.
+
+A backend is found by name through the entry-point group `blueprint.backends.<kind>` or, for ours, as the module
+`blueprint.backends.<kind>_<name>` holding the class `<Kind><Name>` (`SimulatorMujoco`). There is no `auto` and no
+fallback: what the settings name runs, or the run stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.core.artifact import Config
+from blueprint.model.artifacts import Capture, Reconstruction
+
+
+class Reconstructor(Protocol):
+    """Capture -> support, cameras and instances. `kind` = "reconstructor"; ours: rgbd."""
+
+    name: str
+    version: str
+
+    def reconstruct(self, capture: Capture, cfg: Config, out: Path) -> Reconstruction: ...
+
+
+class Simulation(Protocol):
+    """A model being simulated; made by `Simulator.open`, owned by the caller, closed by `close`."""
+
+    @property
+    def qpos(self) -> NDArray[np.float64]: ...
+
+    @property
+    def qvel(self) -> NDArray[np.float64]: ...
+
+    def advance(self, ctrl: NDArray[np.float64], seconds: float) -> None:
+        """Step `seconds` on, moving the actuator targets linearly from the last `ctrl` (nu,) to this one."""
+        ...
+
+    def contacts(self) -> list[tuple[int, int, float, float]]:
+        """(body a, body b, signed distance [m], normal force [N]) of every contact now."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Simulator(Protocol):
+    """Physics. `kind` = "simulator"; ours: mujoco."""
+
+    name: str
+    version: str
+
+    def open(self, model: Path, qpos: NDArray[np.float64] | None = None) -> Simulation:
+        """Load an MJCF file, at `qpos` (nq,) or at its own initial state."""
+        ...
+
+
+@dataclass(frozen=True)
+class Images:
+    """One camera at one instant. color: (H, W, 3) uint8; depth: (H, W) float32 [m]; segmentation: (H, W) uint16 body ids."""
+
+    color: NDArray[np.uint8]
+    depth: NDArray[np.float32] | None
+    segmentation: NDArray[np.uint16] | None
+
+
+class Renderer(Protocol):
+    """Pictures of stored states. `kind` = "renderer"; ours: mujoco. sensor_source: what a dataset says of its pictures."""
+
+    name: str
+    version: str
+    sensor_source: str
+
+    def render(
+        self,
+        model: Path,
+        qpos: NDArray[np.float64],
+        cameras: tuple[str, ...],
+        width: int,
+        height: int,
+        *,
+        depth: bool,
+        segmentation: bool,
+    ) -> Iterator[dict[str, Images]]:
+        """Yield one {camera: Images} per row of qpos (T, nq)."""
+        ...

@@ -1,0 +1,1 @@
+"""The engine: stages, receipts, settings, backends by name. Knows nothing of robots."""

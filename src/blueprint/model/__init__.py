@@ -1,0 +1,1 @@
+"""The data that flows between stages. Start with `artifacts`."""

@@ -1,0 +1,173 @@
+"""The data flow of the product on one page: every artifact, in the order in which it is made.
+
+    Source -> Capture -> Reconstruction -> Assets -> Physics -> SimScene -> Workcell -> TaskSet -> Episodes
+    (Workcell, Episodes) -> Recording -> Dataset -> Certificate -> Report
+
+File names below are relative to the artifact's folder (`Artifact.path`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from blueprint.core.artifact import Artifact
+from blueprint.model.capture import Frame, UserBox, UserName
+from blueprint.model.certificate import Measurement, StageRun, Suitability
+from blueprint.model.episode import EpisodeRecord, RecordedEpisode
+from blueprint.model.scene import (
+    CameraView,
+    Instance,
+    ObjectAsset,
+    PhysicalObject,
+    RobotArm,
+    SceneBody,
+    SceneCamera,
+    SettleTest,
+    Support,
+)
+from blueprint.model.spatial import Vec2
+from blueprint.model.task import Task
+
+
+class Source(Artifact):
+    """The user's folder, as it lies; the only artifact that no stage makes. digest: of all its files."""
+
+    location: str
+    digest: str
+
+
+class Capture(Artifact):
+    """Validated, undistorted, metric sensor data. Files: color/ID.png, depth/ID.npy, masks/ID.png (see `Frame`)."""
+
+    name: str
+    kind: Literal["rgbd", "rgbd_sequence"]
+    frames: tuple[Frame, ...]
+    boxes: tuple[UserBox, ...] = ()
+    names: tuple[UserName, ...] = ()
+    licence: str = ""
+    origin: str = ""
+
+
+class Reconstruction(Artifact):
+    """Where the support, the cameras and the objects are.
+
+    Files: color/ID.png, depth/ID.npy (float32 (H, W) [m], flying pixels removed, 0 = none),
+    labels/ID.png (16-bit, 0 = background, else `Instance.label`), support.png (texture)
+    """
+
+    views: tuple[CameraView, ...]
+    support: Support
+    instances: tuple[Instance, ...]
+    depth_sigma_m: float  # sensor noise at 1 m
+    up_source: str  # how gravity was found
+
+
+class Assets(Artifact):
+    """Watertight textured metric meshes. Files: objects/NAME/{visual.obj, visual.mtl, texture.png, seen_faces.npy}."""
+
+    objects: tuple[ObjectAsset, ...]
+    dropped: dict[str, str] = {}  # instance name -> why it was not kept
+
+
+class Physics(Artifact):
+    """Objects with mass, friction and colliders, at rest. Files: colliders/NAME/000.obj ..., and the assets' objects/."""
+
+    objects: tuple[PhysicalObject, ...]
+    settle: SettleTest
+
+
+class SimScene(Artifact):
+    """The scene as simulators read it: `scene.xml` (MJCF, the simulated truth), `scene.usda`, `scene.glb`.
+
+    All meshes and textures lie under assets/, which the three files share. No robot yet.
+    """
+
+    mjcf: str = "scene.xml"
+    usd: str = "scene.usda"
+    glb: str = "scene.glb"
+    bodies: tuple[SceneBody, ...]
+    cameras: tuple[SceneCamera, ...]
+    table_polygon: tuple[Vec2, ...]
+    settle: SettleTest
+
+
+class Workcell(Artifact):
+    """The scene with a robot where it can reach. Files: workcell.xml (self-contained with assets/).
+
+    reachable: body name -> whether a collision-free grasp pose is within reach
+    cameras: camera names in the MJCF, in recording order (`scene`, `wrist`)
+    """
+
+    mjcf: str = "workcell.xml"
+    robot: RobotArm
+    bodies: tuple[SceneBody, ...]
+    cameras: tuple[str, ...]
+    table_polygon: tuple[Vec2, ...]
+    reachable: dict[str, bool]
+
+
+class TaskSet(Artifact):
+    """Tasks that the scene admits; refused: task id -> why it is not feasible."""
+
+    tasks: tuple[Task, ...]
+    refused: dict[str, str]
+
+
+class Episodes(Artifact):
+    """Verified demonstrations as states; nothing is drawn yet.
+
+    Files: states/000000.npz with
+      time (T,) [s]; qpos (T, nq); qvel (T, nv); ctrl (T, nu): the simulator's state at each frame, before the frame's action
+      state (T, 8) float32: arm joints [rad] and gripper opening [m]; action (T, 8) float32: their targets for the next frame
+      segment (T,) int8: skill segment of each frame, named in `segments`
+      contacts: bodies in contact (K, 3) int32 (frame, body a, body b), force (K,) [N]
+    """
+
+    fps: int
+    simulator: str
+    segments: tuple[str, ...]
+    state_names: tuple[str, ...]
+    episodes: tuple[EpisodeRecord, ...]
+
+
+class Recording(Artifact):
+    """Pictures of the successful episodes. Files: videos/CAMERA/000000.mp4, depth/..., segmentation/..."""
+
+    fps: int
+    width: int
+    height: int
+    renderer: str
+    sensor_source: str
+    codec: str
+    segment_names: dict[int, str]  # segmentation value -> body name
+    episodes: tuple[RecordedEpisode, ...]
+
+
+class Dataset(Artifact):
+    """A LeRobot v3.0 dataset under dataset/ (its root), depth and segmentation under dataset/sidecar/."""
+
+    folder: str = "dataset"
+    episodes: int
+    frames: int
+    fps: int
+    tasks: tuple[str, ...]
+    cameras: tuple[str, ...]
+
+
+class Certificate(Artifact):
+    """What was captured, what ran, what was measured. The same content as certificate.json."""
+
+    file: str = "certificate.json"
+    scene: str
+    sensor_source: str
+    physics_backend: str
+    training_suitability: Suitability
+    measurements: tuple[Measurement, ...]
+    stages: tuple[StageRun, ...]
+    warnings: tuple[str, ...]
+
+
+class Report(Artifact):
+    """A static web page: report/index.html with its pictures and videos beside it."""
+
+    index: str = "report/index.html"

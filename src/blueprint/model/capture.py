@@ -1,0 +1,52 @@
+"""What a sensor saw: cameras, frames and what the user drew on them."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from blueprint.core.artifact import Model
+from blueprint.model.spatial import Matrix4
+
+
+class Camera(Model):
+    """Pinhole camera in pixels; the frame is OpenCV's (x right, y down, z forward)."""
+
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    fx: float = Field(gt=0)
+    fy: float = Field(gt=0)
+    cx: float
+    cy: float
+
+
+class Frame(Model):
+    """One RGB-D view, undistorted and pixel-aligned.
+
+    color: PNG, 8-bit RGB, (height, width, 3)
+    depth: `.npy` float32 (height, width) [m] along the optical axis, 0 = no reading
+    mask: 16-bit PNG of user labels, 0 = background, or None
+    T_world_camera: maps camera points into the capture's own world frame; None for an unposed single view
+    """
+
+    id: str
+    color: str
+    depth: str
+    mask: str | None = None
+    camera: Camera
+    T_world_camera: Matrix4 | None = None
+
+
+class UserBox(Model):
+    """What a person drew: one loose box per object. xyxy: inclusive pixels."""
+
+    frame: str
+    label: int
+    name: str
+    xyxy: tuple[float, float, float, float]
+
+
+class UserName(Model):
+    """A name the user gave to a label of the masks."""
+
+    label: int
+    name: str

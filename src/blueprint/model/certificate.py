@@ -1,0 +1,35 @@
+"""What a certificate says."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from blueprint.core.artifact import Model
+
+Suitability = Literal["unsuitable", "development_only", "physics_verified", "production_training"]
+
+
+class Measurement(Model):
+    """One check of the certificate: what was measured against which bound, by which stage.
+
+    scope: `measured` by a run of the thing itself, `inferred` from something else, `not_checked`
+    """
+
+    id: str
+    text: str
+    measured: float | None
+    unit: str
+    bound: float | None
+    comparison: Literal["<=", ">=", "==", ""]
+    passed: bool | None
+    scope: Literal["measured", "inferred", "not_checked"]
+    stage: str
+
+
+class StageRun(Model):
+    """What a receipt says of one stage, without its clock: an artifact holds no times."""
+
+    stage: str
+    key: str
+    backend: dict[str, str]
+    files_digest: str

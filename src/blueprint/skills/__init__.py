@@ -1,0 +1,1 @@
+"""How a robot does a task: grasps, motion, primitives, goals."""
