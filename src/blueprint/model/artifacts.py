@@ -117,8 +117,8 @@ class Episodes(Artifact):
     """Verified demonstrations as states; nothing is drawn yet.
 
     Files: states/000000.npz with
-      time (T,) [s]; qpos (T, nq); qvel (T, nv); ctrl (T, nu): the simulator's state at each frame, before the frame's action
-      state (T, 8) float32: arm joints [rad] and gripper opening [m]; action (T, 8) float32: their targets for the next frame
+      time (T,) [s]; qpos (T, nq); qvel (T, nv); ctrl (T, nu): the state at each frame, before the frame's action
+      state (T, 8) float32: arm joints [rad], gripper opening [m]; action (T, 8) float32: targets for the next frame
       segment (T,) int8: skill segment of each frame, named in `segments`
       contacts: bodies in contact (K, 3) int32 (frame, body a, body b), force (K,) [N]
     """
