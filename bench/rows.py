@@ -23,4 +23,5 @@ class Row:
 
 def captures() -> Path:
     """The folder of real captures: $BLUEPRINT_CAPTURES, or ../shared/captures beside the checkout."""
-    return Path(os.environ.get("BLUEPRINT_CAPTURES", Path(__file__).parents[1] / ".." / "shared" / "captures")).resolve()
+    beside = Path(__file__).parents[2] / "shared" / "captures"
+    return Path(os.environ.get("BLUEPRINT_CAPTURES", beside))

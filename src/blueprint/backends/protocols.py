@@ -61,7 +61,10 @@ class Simulator(Protocol):
 
 @dataclass(frozen=True)
 class Images:
-    """One camera at one instant. color: (H, W, 3) uint8; depth: (H, W) float32 [m]; segmentation: (H, W) uint16 body ids."""
+    """One camera at one instant.
+
+    color: (H, W, 3) uint8; depth: (H, W) float32 [m]; segmentation: (H, W) uint16 body ids, 0 = world
+    """
 
     color: NDArray[np.uint8]
     depth: NDArray[np.float32] | None

@@ -66,7 +66,7 @@ class Assets(Artifact):
     """Watertight textured metric meshes. Files: objects/NAME/{visual.obj, visual.mtl, texture.png, seen_faces.npy}."""
 
     objects: tuple[ObjectAsset, ...]
-    dropped: dict[str, str] = {}  # instance name -> why it was not kept
+    dropped: dict[str, str]  # instance name -> why it was not kept
 
 
 class Physics(Artifact):
