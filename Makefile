@@ -9,6 +9,7 @@ export PYTHONUNBUFFERED := 1
 env: $(VENV)/.runtime
 
 $(VENV)/.runtime: requirements.lock pyproject.toml
+	PYTHON=$(PYTHON) tools/system_packages.sh
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.9,<0.14"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
