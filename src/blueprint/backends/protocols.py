@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from blueprint.core.artifact import Config
 from blueprint.model.artifacts import Capture, Reconstruction
+from blueprint.model.capture import Camera
 
 
 class Reconstructor(Protocol):
@@ -71,12 +72,34 @@ class Images:
     segmentation: NDArray[np.uint16] | None
 
 
+@dataclass(frozen=True)
+class Replay:
+    """Where everything stood in each of T stored states, in the world frame, and how each camera projects.
+
+    bodies: name of every body; the position in the tuple is its segmentation value (0 = world)
+    body_poses: (T, B, 7) float64, position [m] and quaternion wxyz of every body
+    camera_poses: (T, C, 7) float64, T_world_camera of each camera asked for (OpenCV frame)
+    cameras: intrinsics of each camera asked for
+    """
+
+    bodies: tuple[str, ...]
+    body_poses: NDArray[np.float64]
+    camera_poses: NDArray[np.float64]
+    cameras: tuple[Camera, ...]
+
+
 class Renderer(Protocol):
     """Pictures of stored states. `kind` = "renderer"; ours: mujoco. sensor_source: what a dataset says of its pictures."""
 
     name: str
     version: str
     sensor_source: str
+
+    def replay(
+        self, model: Path, qpos: NDArray[np.float64], cameras: tuple[str, ...], width: int, height: int
+    ) -> Replay:
+        """Kinematics of qpos (T, nq), no pixel drawn: safe before a fork (no graphics context, no thread)."""
+        ...
 
     def render(
         self,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 from blueprint.core.artifact import Artifact
-from blueprint.model.capture import Frame, UserBox, UserName
+from blueprint.model.capture import Camera, Frame, UserBox, UserName
 from blueprint.model.certificate import Measurement, StageRun, Suitability
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode
 from blueprint.model.scene import (
@@ -131,7 +131,11 @@ class Episodes(Artifact):
 
 
 class Recording(Artifact):
-    """Pictures of the successful episodes. Files: videos/CAMERA/000000.mp4, depth/..., segmentation/..."""
+    """Pictures of the successful episodes.
+
+    Files: episodes/000000/{CAMERA.mp4, CAMERA.depth.mkv, CAMERA.segmentation.mkv, poses.npz}
+    cameras: intrinsics, in the order of `RecordedEpisode.tracks`
+    """
 
     fps: int
     width: int
@@ -140,6 +144,7 @@ class Recording(Artifact):
     sensor_source: str
     codec: str
     segment_names: dict[int, str]  # segmentation value -> body name
+    cameras: tuple[Camera, ...] = ()
     episodes: tuple[RecordedEpisode, ...]
 
 

@@ -74,6 +74,13 @@ class CameraTrack(Model):
 
 
 class RecordedEpisode(Model):
+    """The pictures of one episode. index: of `EpisodeRecord`.
+
+    poses: `.npz` of body_poses (T, B, 7) and camera_poses (T, C, 7) (position [m], quaternion wxyz; world frame;
+    bodies in the order of `Recording.segment_names`, cameras in the order of `tracks`)
+    """
+
     index: int
     frames: int
     tracks: tuple[CameraTrack, ...]
+    poses: str

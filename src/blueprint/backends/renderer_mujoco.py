@@ -1,0 +1,239 @@
+"""MuJoCo's classic renderer on EGL, tuned for software rasterisers.
+
+The defaults (4x multisampling, 4096 shadow map for every light, reflections) cost 25 times as much as one 1024 shadow
+map without multisampling. Anti-aliasing, where wanted, is the caller's supersampling. One draw gives colour and depth.
+
+The graphics context is made at the first `render` and dies with the iterator: call it in a forked child only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.backends.protocols import Images, Replay
+from blueprint.core.errors import BackendError, InputError
+from blueprint.model.capture import Camera
+
+# mujoco reads these once, at import
+os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+# one process per episode already fills the cores: rasterise in the calling thread
+os.environ.setdefault("LP_NUM_THREADS", "0")
+
+import mujoco  # noqa: E402
+
+SHADOW_MAP = 1024
+MAX_GEOMS = 10_000
+# mujoco camera frame: x right, y up, looking along -z; ours (OpenCV): x right, y down, looking along +z
+GL_FROM_CV = np.diag([1.0, -1.0, -1.0])
+
+
+class RendererMujoco:
+    """See `Renderer`. Pixels come from MuJoCo's OpenGL rasteriser."""
+
+    name = "mujoco"
+    version = mujoco.__version__
+    sensor_source = "mujoco"
+
+    def replay(
+        self, model: Path, qpos: NDArray[np.float64], cameras: tuple[str, ...], width: int, height: int
+    ) -> Replay:
+        """See `Renderer.replay`. Raises InputError for an unknown camera or a state that does not fit the model."""
+        mj_model = _load(model)
+        camera_ids = [_camera_id(mj_model, name) for name in cameras]
+        _require_fit(mj_model, qpos)
+        data = mujoco.MjData(mj_model)
+        body_poses = np.empty((len(qpos), mj_model.nbody, 7))
+        camera_poses = np.empty((len(qpos), len(cameras), 7))
+        for t, row in enumerate(qpos):
+            _place(mj_model, data, row)
+            body_poses[t, :, :3] = data.xpos
+            body_poses[t, :, 3:] = data.xquat
+            for c, camera in enumerate(camera_ids):
+                camera_poses[t, c, :3] = data.cam_xpos[camera]
+                rotation = data.cam_xmat[camera].reshape(3, 3) @ GL_FROM_CV
+                mujoco.mju_mat2Quat(camera_poses[t, c, 3:], rotation.ravel())
+        return Replay(
+            bodies=tuple(mj_model.body(i).name or f"body_{i}" for i in range(mj_model.nbody)),
+            body_poses=body_poses,
+            camera_poses=camera_poses,
+            cameras=tuple(_intrinsics(mj_model, camera, width, height) for camera in camera_ids),
+        )
+
+    def render(
+        self,
+        model: Path,
+        qpos: NDArray[np.float64],
+        cameras: tuple[str, ...],
+        width: int,
+        height: int,
+        *,
+        depth: bool,
+        segmentation: bool,
+    ) -> Iterator[dict[str, Images]]:
+        """See `Renderer.render`. Raises BackendError without EGL, InputError as `replay` does."""
+        mj_model = _load(model)
+        camera_ids = {name: _camera_id(mj_model, name) for name in cameras}
+        _require_fit(mj_model, qpos)
+        with _canvas(mj_model, width, height) as canvas:
+            data = mujoco.MjData(mj_model)
+            for row in qpos:
+                _place(mj_model, data, row)
+                yield {
+                    name: canvas.draw(data, camera, depth=depth, segmentation=segmentation)
+                    for name, camera in camera_ids.items()
+                }
+
+
+class _Canvas:
+    """An off-screen framebuffer of one model. Lives in one process and thread."""
+
+    def __init__(self, model: mujoco.MjModel, width: int, height: int, context: mujoco.MjrContext) -> None:
+        self._model = model
+        self._context = context
+        self._rect = mujoco.MjrRect(0, 0, width, height)
+        self._scene = mujoco.MjvScene(model, maxgeom=MAX_GEOMS)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        self._option = mujoco.MjvOption()
+        self._option.sitegroup[:] = 0  # sites are for planning, not to be seen
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._color = np.empty((height, width, 3), np.uint8)
+        self._depth = np.empty((height, width), np.float32)
+
+    def draw(self, data: mujoco.MjData, camera: int, *, depth: bool, segmentation: bool) -> Images:
+        self._camera.fixedcamid = camera
+        mujoco.mjv_updateScene(
+            self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        mujoco.mjr_readPixels(self._color, self._depth if depth else None, self._rect, self._context)
+        color = self._color[::-1].copy()
+        metres = self._metres(self._depth[::-1]) if depth else None
+        return Images(color, metres, self._body_ids() if segmentation else None)
+
+    def _metres(self, buffer: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Depth along the optical axis from the reversed depth buffer d (far = 0): z = n f / (n + d (f - n)).
+
+        Pixels at the far plane (nothing there) become 0.
+        """
+        near, far = (
+            float(plane) * self._model.stat.extent for plane in (self._model.vis.map.znear, self._model.vis.map.zfar)
+        )
+        z = near * far / (near + buffer.astype(np.float64) * (far - near))
+        return np.where(buffer > 0, z, 0.0).astype(np.float32)
+
+    def _body_ids(self) -> NDArray[np.uint16]:
+        """Draws once more, flat, in the colours of the geoms' ids; the scene is the one of the last `draw`."""
+        flags = self._scene.flags
+        flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 1
+        mujoco.mjr_render(self._rect, self._scene, self._context)
+        flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 0
+        mujoco.mjr_readPixels(self._color, None, self._rect, self._context)
+        code = self._color[::-1].astype(np.uint32)
+        segment = code[..., 0] | code[..., 1] << 8 | code[..., 2] << 16  # 0 = background, else segid + 1
+        bodies = np.zeros(self._scene.ngeom + 1, np.uint16)
+        for geom in self._scene.geoms[: self._scene.ngeom]:
+            if geom.segid >= 0 and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+                bodies[geom.segid + 1] = self._model.geom_bodyid[geom.objid]
+        return bodies[segment]
+
+
+@contextmanager
+def _canvas(model: mujoco.MjModel, width: int, height: int) -> Iterator[_Canvas]:
+    model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
+    model.vis.global_.offheight = max(height, model.vis.global_.offheight)
+    gl = _gl_context(width, height)
+    gl.make_current()
+    context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+    try:
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+        context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
+        yield _Canvas(model, width, height, context)
+    finally:
+        context.free()
+        gl.free()
+
+
+def _gl_context(width: int, height: int) -> Any:
+    """An EGL context on a device without a screen. Raises BackendError when the drivers are missing."""
+    try:
+        from mujoco.egl import GLContext
+
+        return GLContext(width, height)
+    except (ImportError, RuntimeError, AttributeError) as error:
+        # PyOpenGL raises AttributeError when libEGL itself is missing
+        raise BackendError(
+            f"no off-screen OpenGL: {error}",
+            "install the EGL libraries and the software driver: apt install libegl1 libegl-mesa0 libgl1-mesa-dri",
+        ) from error
+
+
+def _load(path: Path) -> mujoco.MjModel:
+    """Compiled once per process and inherited by forked children. Raises InputError when MuJoCo refuses the file."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputError(f"no model at {path}", "run the workcell stage first") from error
+    return _compile(str(path), stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=1)
+def _compile(path: str, mtime_ns: int, size: int) -> mujoco.MjModel:
+    try:
+        model = mujoco.MjModel.from_xml_path(path)
+    except ValueError as error:
+        raise InputError(f"{path} does not compile: {error}", "run: blueprint check DIR") from error
+    model.vis.quality.offsamples = 0
+    model.vis.quality.shadowsize = SHADOW_MAP
+    _keep_one_shadow(model)
+    return model
+
+
+def _keep_one_shadow(model: mujoco.MjModel) -> None:
+    """Each shadow-casting light draws the whole scene once more: keep the first one that was asked for."""
+    casting = np.flatnonzero(model.light_castshadow)
+    model.light_castshadow[casting[1:]] = 0
+
+
+def _place(model: mujoco.MjModel, data: mujoco.MjData, qpos: NDArray[np.float64]) -> None:
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_camlight(model, data)
+
+
+def _camera_id(model: mujoco.MjModel, name: str) -> int:
+    camera = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, name)
+    if camera < 0:
+        known = ", ".join(model.camera(i).name for i in range(model.ncam)) or "none"
+        raise InputError(f"no camera {name!r} in the model; it has: {known}")
+    return camera
+
+
+def _require_fit(model: mujoco.MjModel, qpos: NDArray[np.float64]) -> None:
+    if qpos.ndim != 2 or qpos.shape[1] != model.nq:
+        raise InputError(f"states of shape {qpos.shape} do not fit a model with nq = {model.nq}")
+
+
+def _intrinsics(model: mujoco.MjModel, camera: int, width: int, height: int) -> Camera:
+    """Square pixels, from the vertical field of view; principal point in the middle (pixel centres at integers).
+
+    A camera given by sensor size and focal length is drawn by MuJoCo with its own focal lengths and principal point.
+    """
+    sensor = model.cam_sensorsize[camera]
+    if sensor[0] > 0 and sensor[1] > 0:
+        fx, fy = model.cam_intrinsic[camera, :2] / sensor * (width, height)
+        px, py = model.cam_intrinsic[camera, 2:] / sensor * (width, height)
+        return Camera(
+            width=width, height=height, fx=fx, fy=fy, cx=(width - 1) / 2 - px, cy=(height - 1) / 2 + py
+        )  # mujoco's principal point is an offset of the frustum
+    focal = height / 2 / np.tan(np.deg2rad(model.cam_fovy[camera]) / 2)
+    return Camera(width=width, height=height, fx=focal, fy=focal, cx=(width - 1) / 2, cy=(height - 1) / 2)
