@@ -1,0 +1,99 @@
+"""The statistics that LeRobot keeps of every feature, per episode and of the whole dataset.
+
+Names and sampling follow lerobot's compute_stats.py (0.4.4): min, max, mean, std (population), count and the
+quantiles q01, q10, q50, q90, q99; of pictures, a sample of the frames, thinned to about 150 pixels, in [0, 1].
+Quantiles here are exact ("linear" interpolation), not binned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Stats = dict[str, NDArray[np.float64]]
+
+QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
+NAMES = ("min", "max", "mean", "std", *QUANTILES)
+_LEVELS = 256  # of 8-bit colour
+
+
+def of_values(values: ArrayLike) -> Stats:
+    """Statistics over the rows of values (N, D): each (D,), and count (1,)."""
+    rows = np.asarray(values, dtype=np.float64)
+    stats = {
+        "min": rows.min(axis=0),
+        "max": rows.max(axis=0),
+        "mean": rows.mean(axis=0),
+        "std": rows.std(axis=0),
+        "count": np.array([len(rows)], np.float64),
+    }
+    return stats | {name: np.quantile(rows, q, axis=0) for name, q in QUANTILES.items()}
+
+
+def sampled_frames(count: int) -> NDArray[np.int64]:
+    """Indices of the frames whose pictures count: n^0.75 of them, between 100 (or all) and 10,000, evenly spread."""
+    wanted = max(min(100, count), min(int(count**0.75), 10_000))
+    return np.round(np.linspace(0, count - 1, wanted)).astype(np.int64)
+
+
+class ColorCounter:
+    """Counts the colours of 8-bit pictures; its quantiles are those of all pixels counted."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._counts = np.zeros((3, _LEVELS), np.int64)
+
+    def add(self, picture: NDArray[np.uint8]) -> None:
+        """picture: (H, W, 3); above 300 pixels only every n-th row and column counts, as in lerobot."""
+        height, width = picture.shape[:2]
+        if max(height, width) >= 300:
+            step = max(height, width) // 150
+            picture = picture[::step, ::step]
+        for channel in range(3):
+            self._counts[channel] += np.bincount(picture[..., channel].ravel(), minlength=_LEVELS)
+        self.frames += 1
+
+    def stats(self) -> Stats:
+        """Each (3,), in [0, 1]; count (1,) is the number of pictures."""
+        levels = np.arange(_LEVELS)
+        total = self._counts.sum(axis=1)
+        mean = (self._counts @ levels) / total
+        square = (self._counts * (levels - mean[:, None]) ** 2).sum(axis=1) / total
+        present = self._counts > 0
+        stats = {
+            "min": present.argmax(axis=1) / 255.0,
+            "max": (_LEVELS - 1 - present[:, ::-1].argmax(axis=1)) / 255.0,
+            "mean": mean / 255.0,
+            "std": np.sqrt(square) / 255.0,
+            "count": np.array([self.frames], np.float64),
+        }
+        cumulative = self._counts.cumsum(axis=1)
+        return stats | {name: _quantile(cumulative, q) / 255.0 for name, q in QUANTILES.items()}
+
+
+def _quantile(cumulative: NDArray[np.int64], q: float) -> NDArray[np.float64]:
+    """(3,) linearly interpolated quantile of the pixels counted in cumulative (3, 256)."""
+    out = np.empty(3)
+    for channel, below in enumerate(cumulative):
+        place = (below[-1] - 1) * q
+        low, high = np.searchsorted(below, [np.floor(place), np.ceil(place)], side="right")
+        out[channel] = low + (high - low) * (place - np.floor(place))
+    return out
+
+
+def merge(parts: Sequence[Stats]) -> Stats:
+    """Statistics of several episodes together: exact for all but the quantiles, which are averaged by count (0.4.4)."""
+    count = np.array([part["count"][0] for part in parts])
+    weight = (count / count.sum())[:, None]
+    mean = (np.stack([part["mean"] for part in parts]) * weight).sum(axis=0)
+    spread = [part["std"] ** 2 + (part["mean"] - mean) ** 2 for part in parts]
+    merged = {
+        "min": np.min([part["min"] for part in parts], axis=0),
+        "max": np.max([part["max"] for part in parts], axis=0),
+        "mean": mean,
+        "std": np.sqrt((np.stack(spread) * weight).sum(axis=0)),
+        "count": np.array([count.sum()]),
+    }
+    return merged | {name: (np.stack([part[name] for part in parts]) * weight).sum(axis=0) for name in QUANTILES}
