@@ -20,13 +20,25 @@ from blueprint.model.artifacts import Capture, Reconstruction
 from blueprint.model.capture import Camera
 
 
+class ReconstructorConfig(Config):
+    """What every reconstructor is told.
+
+    boxes: file of the capture with the user's boxes to respect, e.g. `boxes.json`; None = find objects automatically
+    masks: respect the capture's mask images instead
+    """
+
+    boxes: str | None = None
+    masks: bool = False
+    seed: int = 0
+
+
 class Reconstructor(Protocol):
     """Capture -> support, cameras and instances. `kind` = "reconstructor"; ours: rgbd."""
 
     name: str
     version: str
 
-    def reconstruct(self, capture: Capture, cfg: Config, out: Path) -> Reconstruction: ...
+    def reconstruct(self, capture: Capture, cfg: ReconstructorConfig, out: Path) -> Reconstruction: ...
 
 
 class Simulation(Protocol):

@@ -37,12 +37,13 @@ class Frame(Model):
 
 
 class UserBox(Model):
-    """What a person drew: one loose box per object. xyxy: inclusive pixels."""
+    """What a person drew: one loose box per object. xyxy: inclusive pixels; file: where in the capture it stands."""
 
     frame: str
     label: int
     name: str
     xyxy: tuple[float, float, float, float]
+    file: str = "boxes.json"
 
 
 class UserName(Model):

@@ -1,0 +1,279 @@
+"""The capture folder: `capture.json` (schema capture/1) with rgb/, depth/, masks/ and boxes.json.
+
+Reading gives a `RawCapture`: paths and numbers as the user wrote them, checked for shape; pictures stay unread.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blueprint.core.errors import InputError
+from blueprint.model.capture import UserBox, UserName
+
+Matrix = tuple[tuple[float, ...], ...]
+KINDS = ("rgbd", "rgbd_sequence")
+MOST_FRAMES = 2000
+
+
+@dataclass(frozen=True)
+class RawCamera:
+    """As given: size may be unknown (0) until a picture is read. dist: OpenCV order k1 k2 p1 p2 k3 ..."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int = 0
+    height: int = 0
+    dist: tuple[float, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    id: str
+    color: Path
+    depth: Path
+    mask: Path | None
+    camera: RawCamera
+    T_world_camera: Matrix | None
+
+
+@dataclass(frozen=True)
+class RawCapture:
+    """depth_unit: as the user names it, empty when nothing says so. licence: contents of SOURCE.md's licence line."""
+
+    name: str
+    kind: str
+    frames: tuple[RawFrame, ...]
+    depth_unit: str
+    boxes: tuple[UserBox, ...] = ()
+    names: tuple[UserName, ...] = ()
+    licence: str = ""
+    origin: str = ""
+
+
+def read_capture(folder: Path) -> RawCapture:
+    """Read a folder that holds `capture.json`. Raises InputError naming the file and the cure."""
+    file = folder / "capture.json"
+    meta = read_json(file)
+    if not isinstance(meta, dict) or meta.get("schema", "capture/1") != "capture/1":
+        raise InputError(f"{file} has schema {_of(meta, 'schema')!r}", 'this version reads "capture/1"')
+    kind = str(meta.get("kind", "rgbd"))
+    if kind not in KINDS:
+        raise InputError(
+            f"{file}: kind {kind!r} has no measured depth for every picture",
+            f"the classical path needs RGB-D; kinds read today: {', '.join(KINDS)}",
+        )
+    frames = meta.get("frames")
+    if not isinstance(frames, list) or not frames:
+        raise InputError(f"{file} lists no frames", 'add "frames": [{"id", "rgb", "depth"}]')
+    if len(frames) > MOST_FRAMES:
+        raise InputError(f"{file} lists {len(frames)} frames; at most {MOST_FRAMES} are read", "choose key frames")
+    raw = tuple(_frame(folder, file, meta, entry, i) for i, entry in enumerate(frames))
+    ids = [frame.id for frame in raw]
+    twice = sorted({i for i in ids if ids.count(i) > 1})
+    if twice:
+        raise InputError(f"{file}: frame ids appear twice: {', '.join(twice)}", "give every frame its own id")
+    licence, origin = _source(folder)
+    return RawCapture(
+        name=str(meta.get("name") or folder.name),
+        kind="rgbd" if len(raw) == 1 else "rgbd_sequence",
+        frames=raw,
+        depth_unit=str(meta.get("depth_unit", "")),
+        boxes=read_all_boxes(folder, ids),
+        names=_names(file, meta),
+        licence=licence,
+        origin=origin,
+    )
+
+
+def read_json(file: Path) -> Any:
+    """Raises InputError for a missing file, bad JSON, or NaN."""
+    if not file.is_file():
+        raise InputError(f"{file} does not exist", "see docs/capture.md for the layout of a capture")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except (ValueError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{file} is not valid JSON: {error}", "check it with any JSON editor") from error
+
+
+def inside(folder: Path, relative: object, file: Path) -> Path:
+    """A path named by the user's file, refused when it leaves the capture's folder."""
+    if not isinstance(relative, str) or not relative:
+        raise InputError(f"{file} names a file {relative!r}", "give a path relative to the capture's folder")
+    root = folder.resolve()
+    path = (root / relative).resolve()
+    if not path.is_relative_to(root):
+        raise InputError(f"{file} names {relative}, which lies outside the capture", "copy the file into the folder")
+    if not path.is_file():
+        raise InputError(f"{file} names {relative}, which does not exist", "copy it, or remove it from the list")
+    return path
+
+
+def number(value: object, what: str, file: Path) -> float:
+    """A finite float. Raises InputError."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{file}: {what} is {value!r}", "give a finite number")
+    return float(value)
+
+
+def read_boxes(file: Path, ids: list[str]) -> tuple[UserBox, ...]:
+    """A file of schema boxes/1. Raises InputError for boxes without area, unknown frames and doubled labels."""
+    meta = read_json(file)
+    frame, entries = str(_of(meta, "frame") or (ids[0] if ids else "")), _of(meta, "boxes")
+    if not isinstance(entries, list):
+        raise InputError(f"{file} lists no boxes", 'see schema "boxes/1": frame, boxes[] {label, name, xyxy}')
+    boxes: list[UserBox] = []
+    for i, entry in enumerate(entries):
+        where = f"boxes[{i}]"
+        corners = _of(entry, "xyxy")
+        if not isinstance(corners, list) or len(corners) != 4:
+            raise InputError(f"{file}: {where}.xyxy is {corners!r}", "give x_min, y_min, x_max, y_max in pixels")
+        x0, y0, x1, y1 = (number(c, f"{where}.xyxy", file) for c in corners)
+        if x1 <= x0 or y1 <= y0:
+            raise InputError(f"{file}: {where}.xyxy encloses nothing", "order it x_min, y_min, x_max, y_max")
+        of = str(_of(entry, "frame") or frame)
+        if of not in ids:
+            raise InputError(f"{file}: {where} is drawn on frame {of!r}; there are: {', '.join(ids)}")
+        label = int(number(_of(entry, "label") or i + 1, f"{where}.label", file))
+        name = str(_of(entry, "name") or f"object {label}")
+        boxes.append(UserBox(frame=of, label=label, name=name, xyxy=(x0, y0, x1, y1), file=file.name))
+    marks = [(box.frame, box.label) for box in boxes]
+    twice = sorted({label for mark in marks if marks.count(mark) > 1 for _, label in [mark]})
+    if twice:
+        raise InputError(f"{file}: labels used twice: {twice}", "give every object its own label")
+    return tuple(boxes)
+
+
+def read_all_boxes(folder: Path, ids: list[str]) -> tuple[UserBox, ...]:
+    """The boxes of every file of schema boxes/1 that lies in the capture's folder."""
+    boxes: list[UserBox] = []
+    for file in sorted(folder.glob("*.json")):
+        if file.name == "boxes.json" or _of(read_json(file), "schema") == "boxes/1":
+            boxes += read_boxes(file, ids)
+    return tuple(boxes)
+
+
+def _frame(folder: Path, file: Path, meta: dict[str, Any], entry: object, index: int) -> RawFrame:
+    where = f"frames[{index}]"
+    if not isinstance(entry, dict):
+        raise InputError(f"{file}: {where} is {entry!r}", 'a frame is {"id", "rgb", "depth"}')
+    if "depth" not in entry:
+        raise InputError(f"{file}: {where} has no depth image", "every RGB-D frame names its depth file")
+    pose = entry.get("T_world_cam", entry.get("T_world_camera"))
+    return RawFrame(
+        id=frame_id(entry.get("id", f"{index:06d}"), f"{where}.id", file),
+        color=inside(folder, entry.get("rgb", entry.get("color")), file),
+        depth=inside(folder, entry["depth"], file),
+        mask=inside(folder, entry["mask"], file) if entry.get("mask") else None,
+        camera=_camera(file, meta, entry, where),
+        T_world_camera=None if pose is None else pose_rows(pose, f"{where}.T_world_cam", file),
+    )
+
+
+def frame_id(value: object, what: str, file: Path) -> str:
+    """An id that is safe as a file name. Raises InputError."""
+    text = str(value)
+    if not text or len(text) > 100 or not all(c.isalnum() or c in "._-" for c in text) or text.startswith("."):
+        raise InputError(f"{file}: {what} is {text!r}", "use letters, digits, dots, dashes and underscores")
+    return text
+
+
+def _camera(file: Path, meta: dict[str, Any], entry: dict[str, Any], where: str) -> RawCamera:
+    """A frame's own `camera` or `K` comes before the capture's."""
+    shared = meta.get("camera") if isinstance(meta.get("camera"), dict) else {}
+    own = entry.get("camera") if isinstance(entry.get("camera"), dict) else {}
+    values: dict[str, Any] = {**shared, **own}  # type: ignore[dict-item]
+    if "K" in entry:
+        values = {**values, **dict(zip(("fx", "fy", "cx", "cy"), matrix_values(entry["K"], f"{where}.K", file)))}
+    return camera_values(values, f"camera of {where}", file)
+
+
+def camera_values(values: dict[str, Any], what: str, file: Path) -> RawCamera:
+    """fx, fy, cx, cy (or a 3x3 K), and optionally width, height, dist. Raises InputError when one is missing."""
+    if "K" in values and "fx" not in values:
+        values = {**values, **dict(zip(("fx", "fy", "cx", "cy"), matrix_values(values["K"], f"{what}.K", file)))}
+    missing = [key for key in ("fx", "fy", "cx", "cy") if values.get(key) is None]
+    if missing:
+        raise InputError(
+            f"{file}: {what} lacks {', '.join(missing)}",
+            "the sensor's driver publishes them (ROS: camera_info); without them nothing can be measured",
+        )
+    model = str(values.get("model") or "PINHOLE").upper()
+    if "FISHEYE" in model or "KANNALA" in model or "EQUIDISTANT" in model:
+        raise InputError(
+            f"{file}: camera model {model} is not read", "undistort the pictures to a pinhole camera first"
+        )
+    dist = values.get("dist") or ()
+    return RawCamera(
+        fx=number(values["fx"], f"{what}.fx", file),
+        fy=number(values["fy"], f"{what}.fy", file),
+        cx=number(values["cx"], f"{what}.cx", file),
+        cy=number(values["cy"], f"{what}.cy", file),
+        width=int(number(values.get("width") or 0, f"{what}.width", file)),
+        height=int(number(values.get("height") or 0, f"{what}.height", file)),
+        dist=tuple(number(d, f"{what}.dist", file) for d in dist),
+        source=str(values.get("source") or file.name),
+    )
+
+
+def matrix_values(value: object, what: str, file: Path) -> tuple[float, float, float, float]:
+    """(fx, fy, cx, cy) of a 3x3 camera matrix, nested or flat row by row."""
+    flat = [x for row in value for x in (row if isinstance(row, list) else [row])] if isinstance(value, list) else []
+    if len(flat) != 9:
+        raise InputError(f"{file}: {what} is no 3x3 matrix", "write it row by row: [[fx,0,cx],[0,fy,cy],[0,0,1]]")
+    m = [number(x, what, file) for x in flat]
+    return m[0], m[4], m[2], m[5]
+
+
+def pose_rows(value: object, what: str, file: Path) -> Matrix:
+    """A 4x4 matrix as rows. Raises InputError when it is not rigid."""
+    if not isinstance(value, list) or len(value) != 4 or any(not isinstance(r, list) or len(r) != 4 for r in value):
+        raise InputError(f"{file}: {what} is no 4x4 matrix", "write T_world_cam row by row")
+    rows = tuple(tuple(number(x, what, file) for x in row) for row in value)
+    r = [row[:3] for row in rows[:3]]
+    dots = [sum(r[k][i] * r[k][j] for k in range(3)) - (i == j) for i in range(3) for j in range(3)]
+    det = (
+        r[0][0] * (r[1][1] * r[2][2] - r[1][2] * r[2][1])
+        - r[0][1] * (r[1][0] * r[2][2] - r[1][2] * r[2][0])
+        + r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0])
+    )
+    if max(map(abs, dots)) > 1e-2 or det < 0 or max(abs(a - b) for a, b in zip(rows[3], (0, 0, 0, 1))) > 1e-6:
+        raise InputError(
+            f"{file}: {what} is no rigid transform (rotation with determinant +1, last row 0 0 0 1)",
+            "T_world_cam maps camera points into the world, in metres, without scale or mirror",
+        )
+    return rows
+
+
+def _names(file: Path, meta: dict[str, Any]) -> tuple[UserName, ...]:
+    """Names of mask labels; sizes that may stand beside them are measurements to test against and are not read."""
+    objects = _of(meta.get("gt"), "objects") or meta.get("objects") or []
+    names: dict[int, str] = {}
+    for i, entry in enumerate(objects if isinstance(objects, list) else []):
+        label, name = _of(entry, "label"), _of(entry, "name")
+        if label is not None and name:
+            names[int(number(label, f"objects[{i}].label", file))] = str(name)
+    return tuple(UserName(label=label, name=names[label]) for label in sorted(names))
+
+
+def _source(folder: Path) -> tuple[str, str]:
+    """(licence, origin): the lines of SOURCE.md that name them, empty when there are none."""
+    file = folder / "SOURCE.md"
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+    licence = next((line.strip(" -*#") for line in lines if "licen" in line.lower()), "")
+    origin = next((line.strip(" -*#") for line in lines if "http" in line.lower()), "")
+    return licence[:300], origin[:300]
+
+
+def _of(value: object, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
