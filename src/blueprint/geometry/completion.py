@@ -1,0 +1,125 @@
+"""Complete an object from what was seen of it: try families of solids, keep the one that explains the pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from blueprint.geometry.evidence import Evidence, View, gather
+from blueprint.geometry.families import families
+from blueprint.geometry.fitting import Fit, Noise, dims_sigma, fit
+from blueprint.geometry.mesh import Mesh, convex_hull, prism_mesh, simplified
+from blueprint.geometry.raycast import render_depth
+from blueprint.geometry.shapes import Prism, yaw_rotation
+from blueprint.geometry.transforms import Array
+
+PARAMETER_COST = 5.2  # ln(180): the Bayesian information criterion for the assumed number of independent readings
+FREEFORM_COST = 3.0  # mean squared robust residual above which no ideal shape explains the object
+FLOOR_SIGMA_M = 0.001  # sensor scale, rounding of edges: what the fit does not know of
+GUESSED_SHARE = 0.15  # a dimension that the data alone hold worse than this (relative sigma) is a guess
+FREEFORM_SIGMA = 0.06
+FREEFORM_DEPTH_SIGMA = 0.25
+
+
+@dataclass(frozen=True)
+class Completion:
+    """mesh: world frame, closed; rotation: (3, 3) object axes in the world; dims, sigma: (3,) along them [m];
+    inferred: (3,) which of them are guesses; solid: the ideal shape, if one fits; symmetries: (4, 4) world maps of the
+    shape onto itself; silhouette_iou, depth_error_m: the mesh rendered into the views against what they saw.
+    """
+
+    mesh: Mesh
+    method: str
+    rotation: Array
+    dims: Array
+    sigma: Array
+    inferred: tuple[bool, bool, bool]
+    solid: Prism | None
+    symmetries: tuple[Array, ...]
+    silhouette_iou: float
+    depth_error_m: float
+
+
+def complete(views: tuple[View, ...], label: int, *, base_z: float, depth_sigma_m: float, max_faces: int) -> Completion:
+    """Raises ValueError when fewer than 30 surface points were seen."""
+    evidence = gather(views, label, base_z=base_z)
+    if len(evidence.points) < 30:
+        raise ValueError(f"only {len(evidence.points)} surface points were seen")
+    noise = Noise(depth_sigma_m)
+    fits = [min((fit(model, evidence, noise) for model in group), key=lambda f: f.cost)
+            for group in families(evidence, base_z) if group]  # fmt: skip
+    best = min(fits, key=lambda f: f.cost + PARAMETER_COST * len(f.parameters))
+    if best.cost / 180.0 < FREEFORM_COST:
+        return _ideal(best, views, label)
+    return _freeform(evidence, views, label, base_z, max_faces)
+
+
+def _ideal(best: Fit, views: tuple[View, ...], label: int) -> Completion:
+    solid = best.solid
+    mesh = prism_mesh(solid)
+    dims, sigma = best.model.dims(best.parameters), np.hypot(dims_sigma(best), FLOOR_SIGMA_M)
+    guessed = dims_sigma(best, free=True) > GUESSED_SHARE * dims
+    axes = solid.rotation
+    if best.model.name == "lying_cylinder":
+        axes = np.stack([axes[:, 2], np.cross([0, 0, 1.0], axes[:, 2]), [0, 0, 1.0]], axis=1)
+    if dims[1] > dims[0]:
+        axes = np.stack([axes[:, 1], -axes[:, 0], axes[:, 2]], axis=1)
+        dims, sigma, guessed = dims[[1, 0, 2]], sigma[[1, 0, 2]], guessed[[1, 0, 2]]
+    iou, error = agreement(mesh, views, label)
+    inferred = (bool(guessed[0]), bool(guessed[1]), bool(guessed[2]))
+    return Completion(mesh, best.model.name, axes, dims, sigma, inferred, solid, _symmetries(mesh, axes), iou, error)
+
+
+def _freeform(evidence: Evidence, views: tuple[View, ...], label: int, base_z: float, max_faces: int) -> Completion:
+    floor = evidence.points.copy()
+    floor[:, 2] = base_z
+    mesh = simplified(convex_hull(np.concatenate([evidence.points, floor])), max_faces)
+    _, (_, _), angle_deg = cv2.minAreaRect((mesh[0][:, :2] * 1000).astype(np.float32))
+    axes = yaw_rotation(float(np.deg2rad(angle_deg)))
+    dims = np.ptp(mesh[0] @ axes, axis=0)
+    if dims[1] > dims[0]:
+        axes = np.stack([axes[:, 1], -axes[:, 0], axes[:, 2]], axis=1)
+        dims = dims[[1, 0, 2]]
+    view = (evidence.points.mean(axis=0) - evidence.outline.origins.mean(axis=0))[:2]
+    along = np.abs(view @ axes[:2, :2]) / np.linalg.norm(view)
+    inferred = (bool(along[0] > 0.7), bool(along[1] > 0.7), False)
+    sigma = dims * np.where(inferred, FREEFORM_DEPTH_SIGMA, FREEFORM_SIGMA) + 0.002
+    iou, error = agreement(mesh, views, label)
+    return Completion(mesh, "hull", axes, dims, sigma, inferred, None, _symmetries(mesh, axes)[1:2], iou, error)
+
+
+def _symmetries(mesh: Mesh, axes: Array) -> tuple[Array, ...]:
+    """Half turns about the vertical and the horizontal axes through the middle, then mirrors: text stays readable."""
+    middle = axes @ (np.min(mesh[0] @ axes, axis=0) + np.max(mesh[0] @ axes, axis=0)) / 2
+    maps = []
+    for signs in ((-1, -1, 1), (1, -1, -1), (-1, 1, -1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)):
+        T = np.eye(4)
+        T[:3, :3] = axes @ np.diag(signs) @ axes.T
+        T[:3, 3] = middle - T[:3, :3] @ middle
+        maps.append(T)
+    return tuple(maps)
+
+
+def agreement(mesh: Mesh, views: tuple[View, ...], label: int) -> tuple[float, float]:
+    """Silhouette IoU and median absolute depth error [m] of the mesh in the views that see the object.
+
+    Pixels where another surface stands in front of the mesh are no evidence and are left out.
+    """
+    both = union = 0
+    errors = []
+    for view in views:
+        mask = view.labels == label
+        if not mask.any():
+            continue
+        depth, face = render_depth(mesh, view.camera, view.T_world_camera)
+        hit = face >= 0
+        hidden = hit & ~mask & (view.depth > 0) & (view.depth < depth - 0.01)
+        hidden |= hit & ~mask & (view.depth == 0) & (view.labels > 0)
+        shown = hit & ~hidden
+        both, union = both + int((shown & mask).sum()), union + int((shown | mask).sum())
+        common = shown & mask & (view.depth > 0)
+        errors.append(np.abs(depth[common] - view.depth[common]))
+    every = np.concatenate(errors) if errors else np.zeros(0)
+    return both / max(union, 1), float(np.median(every)) if len(every) else float("inf")

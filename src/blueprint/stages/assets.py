@@ -1,0 +1,159 @@
+"""Separate, watertight, textured, metric objects from what the views saw of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pydantic import Field
+
+from blueprint.core.artifact import Config, Model
+from blueprint.core.errors import InfeasibleError, InputError
+from blueprint.core.execute import map_items
+from blueprint.core.stage import stage
+from blueprint.formats.obj import TexturedMesh, write_obj
+from blueprint.geometry.completion import Completion, complete
+from blueprint.geometry.evidence import View
+from blueprint.geometry.mesh import corner_normals, is_closed, volume
+from blueprint.geometry.shapes import Prism
+from blueprint.geometry.texture import Bake, bake
+from blueprint.geometry.transforms import Array, invert, matrix_to_pose, transform_points
+from blueprint.model.artifacts import Assets, Capture, Reconstruction
+from blueprint.model.scene import Instance, ObjectAsset, Primitive
+from blueprint.model.spatial import Vec3
+
+RECORD = "object.json"
+
+
+class AssetsConfig(Config):
+    """Settings of the stage.
+
+    min_pixels: smaller instances are dropped; min_height_m: flatter ones too
+    max_faces: of a mesh; texture_px: side of a texture; jobs: processes at once, 0 = one per core
+    """
+
+    min_pixels: int = Field(default=150, ge=30)
+    min_height_m: float = Field(default=0.004, gt=0)
+    max_faces: int = Field(default=4000, ge=200)
+    texture_px: int = Field(default=512, ge=64)
+    jobs: int = Field(default=0, ge=0)
+
+
+class _Outcome(Model):
+    """What became of one instance: an asset, or the reason why not."""
+
+    asset: ObjectAsset | None
+    reason: str
+
+
+@stage(version="1")
+def assets(capture: Capture, reconstruction: Reconstruction, cfg: AssetsConfig, out: Path) -> Assets:
+    """Complete every instance of the reconstruction. Raises InfeasibleError when none can be kept."""
+    views = read_views(reconstruction)
+
+    def work(instance: Instance, folder: Path) -> None:
+        outcome = make_asset(instance, views, reconstruction.depth_sigma_m, cfg, folder)
+        (folder / RECORD).write_text(outcome.model_dump_json(indent=1) + "\n")
+
+    items = [(instance.name, instance) for instance in reconstruction.instances]
+    folders = map_items(work, items, out / "objects", what="objects", jobs=cfg.jobs)
+    outcomes = [_Outcome.model_validate_json((folder / RECORD).read_bytes()) for folder in folders]
+    kept = tuple(outcome.asset for outcome in outcomes if outcome.asset is not None)
+    if not kept:
+        raise InfeasibleError("no object could be completed", "give boxes: --set reconstruction.boxes=boxes.json")
+    dropped = {name: outcome.reason for (name, _), outcome in zip(items, outcomes, strict=True) if outcome.reason}
+    return Assets(objects=kept, dropped=dropped)
+
+
+def read_views(reconstruction: Reconstruction) -> tuple[View, ...]:
+    """The pictures of a reconstruction in memory. Raises InputError when one cannot be read."""
+    views = []
+    for view in reconstruction.views:
+        color = cv2.imread(str(reconstruction.path(view.color)), cv2.IMREAD_COLOR)
+        labels = cv2.imread(str(reconstruction.path(view.labels)), cv2.IMREAD_UNCHANGED)
+        if color is None or labels is None:
+            raise InputError(f"{view.color} or {view.labels} is not a picture", "run the reconstruction again")
+        depth = np.load(reconstruction.path(view.depth), allow_pickle=False)
+        pose = np.array(view.T_world_camera)
+        views.append(View(view.camera, pose, np.ascontiguousarray(color[:, :, ::-1]), depth, labels.astype(np.uint16)))
+    return tuple(views)
+
+
+def make_asset(
+    instance: Instance, views: tuple[View, ...], depth_sigma_m: float, cfg: AssetsConfig, folder: Path
+) -> _Outcome:
+    """Complete, texture and write one object into `folder`."""
+    pixels = sum(int((view.labels == instance.label).sum()) for view in views)
+    if pixels < cfg.min_pixels:
+        return _Outcome(asset=None, reason=f"a fragment of {pixels} pixels; at least {cfg.min_pixels} are needed")
+    try:
+        done = complete(views, instance.label, base_z=0.0, depth_sigma_m=depth_sigma_m, max_faces=cfg.max_faces)
+    except ValueError as error:
+        return _Outcome(asset=None, reason=str(error))
+    if done.dims[2] < cfg.min_height_m:
+        return _Outcome(asset=None, reason=f"only {1000 * done.dims[2]:.1f} mm high: not told from its support")
+    if not is_closed(done.mesh):
+        return _Outcome(asset=None, reason="no closed surface could be made of it")
+    skin = bake(done.mesh, views, instance.label, done.symmetries, cfg.texture_px)
+    return _Outcome(asset=_written(instance, done, skin, "table", folder), reason="")
+
+
+def _written(instance: Instance, done: Completion, skin: Bake, support: str, folder: Path) -> ObjectAsset:
+    """Write mesh, texture and seen faces in the object frame."""
+    local = done.mesh[0] @ done.rotation
+    T = np.eye(4)
+    T[:3, :3] = done.rotation
+    T[:3, 3] = done.rotation @ (local.min(axis=0) + local.max(axis=0)) / 2
+    vertices = transform_points(invert(T), done.mesh[0])
+    normals = corner_normals((vertices, done.mesh[1]))
+    write_obj(TexturedMesh(vertices, done.mesh[1], skin.uv, normals), folder / "visual.obj", "texture.png")
+    cv2.imwrite(str(folder / "texture.png"), skin.picture[:, :, ::-1])
+    np.save(folder / "seen_faces.npy", skin.seen_faces)
+    place = f"objects/{instance.name}"
+    return ObjectAsset(
+        name=instance.name,
+        text=instance.text,
+        mesh=f"{place}/visual.obj",
+        texture=f"{place}/texture.png",
+        seen_faces=f"{place}/seen_faces.npy",
+        dims_m=_vec3(done.dims),
+        dims_sigma_m=_vec3(done.sigma),
+        dims_source=tuple("inferred" if guess else "measured" for guess in done.inferred),  # type: ignore[arg-type]
+        method=done.method,
+        primitive=_primitive(done, T),
+        pose=matrix_to_pose(T),
+        seen_fraction=round(skin.seen_fraction, 4),
+        confidence=round(instance.confidence * _agreement_confidence(done), 4),
+        silhouette_iou=round(done.silhouette_iou, 4),
+        depth_error_median_m=round(min(done.depth_error_m, 1.0), 5),
+        volume_m3=volume(done.mesh),
+        support=support,
+    )
+
+
+def _agreement_confidence(done: Completion) -> float:
+    """1 when the rendered object covers its silhouette and meets its depth; 0 below IoU 0.5 or beyond 15 mm."""
+    cover = np.clip((done.silhouette_iou - 0.5) / 0.4, 0, 1)
+    depth = np.clip(1.2 - done.depth_error_m / 0.0125, 0, 1)
+    return float(cover * depth)
+
+
+def _vec3(values: Sequence[float] | Array) -> Vec3:
+    return float(values[0]), float(values[1]), float(values[2])
+
+
+def _primitive(done: Completion, T_world_object: Array) -> Primitive | None:
+    """The ideal box or cylinder in the object frame, if that is what fits."""
+    solid: Prism | None = done.solid
+    if solid is None or len(solid.profile) > 1:
+        return None
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = solid.rotation, solid.center
+    pose = matrix_to_pose(invert(T_world_object) @ T)
+    if solid.roundness < 0.05:
+        return Primitive(type="box", size=(*solid.half, solid.height / 2), pose=pose)
+    if solid.roundness > 0.98 and abs(solid.half[0] - solid.half[1]) < 1e-9:
+        return Primitive(type="cylinder", size=(solid.half[0], solid.height / 2), pose=pose)
+    return None
