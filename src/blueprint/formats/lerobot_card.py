@@ -1,0 +1,102 @@
+"""The dataset card: README.md with the front matter that dataset hubs read."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from blueprint.formats.lerobot import DatasetSpec, Summary
+from blueprint.model.artifacts import Episodes, Recording, TaskSet, Workcell
+
+FRONT = """---
+license: {licence}
+task_categories:
+- robotics
+tags:
+- LeRobot
+- simulation
+- manipulation
+configs:
+- config_name: default
+  data_files: data/*/*.parquet
+---
+"""
+
+BODY = """# {robot}: {count} demonstrations in simulation
+
+**Simulated data.** The pictures come from `sensor_source: {sensor}` ({renderer}); contacts and motion from
+`{simulator}`. No real robot moved. Every episode was planned, simulated and accepted by a checker that shares no code
+with the planner; failed ones are left out. What was measured on the scene itself stands in the certificate.
+
+| | |
+|---|---|
+| episodes, frames | {count}, {frames} at {fps} Hz |
+| robot | {robot} (model: {robot_source}; licence: {robot_licence}) |
+| cameras | {cameras}: {width}x{height}, {codec} |
+| `observation.state`, `action` | {names} |
+| objects | {objects} |
+| format | LeRobot v3.0; depth, segmentation and poses in [`sidecar/`](sidecar/README.md) |
+
+`observation.state` holds the arm's joint positions [rad] and the gripper's opening [m]; `action` the targets of both for
+the next frame.
+
+## Tasks
+
+| task | episodes |
+|---|---|
+{tasks}
+
+## Licence
+
+{licence_text}
+
+## Read it
+
+```python
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+dataset = LeRobotDataset("local/dataset", root="PATH/TO/THIS/FOLDER")
+```
+"""
+
+NO_LICENCE = (
+    "Not stated. The data derives from a capture and from a robot model; the terms of both bind. "
+    "Set `dataset.licence` and `dataset.licence_note` before you share it."
+)
+
+
+def write_card(
+    root: Path,
+    workcell: Workcell,
+    taskset: TaskSet,
+    episodes: Episodes,
+    recording: Recording,
+    spec: DatasetSpec,
+    summary: Summary,
+    licence: tuple[str, str],
+) -> None:
+    """licence: identifier as hubs know it, and a free text."""
+    identifier, note = licence
+    recorded = {episode.index for episode in recording.episodes}
+    counts = Counter(record.task.instruction for record in episodes.episodes if record.index in recorded)
+    body = BODY.format(
+        robot=workcell.robot.title,
+        robot_source=workcell.robot.source,
+        robot_licence=workcell.robot.licence,
+        count=summary.episodes,
+        frames=summary.frames,
+        fps=spec.fps,
+        sensor=recording.sensor_source,
+        renderer=recording.renderer,
+        simulator=episodes.simulator,
+        cameras=", ".join(f"`{video.key}`" for video in spec.videos),
+        width=recording.width,
+        height=recording.height,
+        codec=recording.codec,
+        names=", ".join(f"`{name}`" for name in spec.state_names),
+        objects=", ".join(body.text for body in workcell.bodies),
+        tasks="\n".join(f"| {task} | {counts[task]} |" for task in spec.tasks),
+        licence_text=note or (NO_LICENCE if identifier == "other" else f"`{identifier}`"),
+    )
+    (root / "README.md").write_text(FRONT.format(licence=json.dumps(identifier)) + body)
