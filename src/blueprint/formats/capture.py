@@ -87,8 +87,8 @@ def read_capture(folder: Path) -> RawCapture:
         depth_unit=str(meta.get("depth_unit", "")),
         boxes=read_all_boxes(folder, ids),
         names=_names(file, meta),
-        licence=licence,
-        origin=origin,
+        licence=str(meta.get("licence") or licence),  # what the capture says of itself comes first
+        origin=str(meta.get("origin") or origin),
     )
 
 
