@@ -37,11 +37,16 @@ INDEX_FEATURES = {
     "task_index": "int64",
 }
 MEGABYTE = 1024 * 1024
+# lerobot compares video times as float32 with a tolerance of 1e-4 s; from 1024 s on, one rounding step is 1.2e-4 s
+MAX_VIDEO_SECONDS = 1024
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When a new file begins. chunks_size: files per folder; the sizes are lerobot's defaults [MiB]."""
+    """When a new file begins. chunks_size: files per folder; the sizes are lerobot's defaults [MiB].
+
+    A video also ends before `MAX_VIDEO_SECONDS`.
+    """
 
     chunks_size: int = 1000
     data_mb: float = 100
@@ -167,21 +172,24 @@ def _two_dims(values: NDArray[Any]) -> NDArray[Any]:
 
 
 class Rollover:
-    """Where the next episode goes: a new file when the current one would exceed `limit` bytes."""
+    """Where the next episode goes: a new file when the current one would exceed `limit` bytes or `max_frames`."""
 
-    def __init__(self, limit: float, chunks_size: int) -> None:
+    def __init__(self, limit: float, chunks_size: int, max_frames: float = float("inf")) -> None:
         self._limit = limit
+        self._max_frames = max_frames
         self._chunks_size = chunks_size
-        self._files = 0
-        self._size = 0
+        self._files = self._size = self._frames = 0
 
-    def place(self, size: int) -> tuple[int, int, bool]:
+    def place(self, size: int, frames: int = 0) -> tuple[int, int, bool]:
         """(chunk, file, whether the file is new) for an episode of `size` bytes; none spans two files."""
-        new = self._files == 0 or self._size + size > self._limit
+        new = (
+            self._files == 0 or self._size + size > self._limit or self._frames + frames > self._max_frames
+        )
         if new:
             self._files += 1
-            self._size = 0
+            self._size = self._frames = 0
         self._size += size
+        self._frames += frames
         chunk, file = divmod(self._files - 1, self._chunks_size)
         return chunk, file, new
 
@@ -222,10 +230,10 @@ def _arrow(values: NDArray[Any]) -> pa.Array:
 
 def _write_videos(root: Path, spec: DatasetSpec, key: str, parts: Sequence[Path], rows: list[dict[str, Any]]) -> None:
     """Concatenate one camera's episodes and note in `rows` where each lies."""
-    rollover = Rollover(spec.limits.video_mb * MEGABYTE, spec.limits.chunks_size)
+    rollover = Rollover(spec.limits.video_mb * MEGABYTE, spec.limits.chunks_size, MAX_VIDEO_SECONDS * spec.fps)
     files: dict[tuple[int, int], list[int]] = {}
     for episode, part in enumerate(parts):
-        chunk, file, _ = rollover.place(part.stat().st_size)
+        chunk, file, _ = rollover.place(part.stat().st_size, rows[episode]["length"])
         files.setdefault((chunk, file), []).append(episode)
     for (chunk, file), members in files.items():
         path = _made(root / VIDEO_PATH.format(video_key=key, chunk_index=chunk, file_index=file))
