@@ -1,0 +1,109 @@
+"""Physics by MuJoCo, on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.core.errors import BackendError, InputError
+
+if TYPE_CHECKING:
+    import mujoco
+
+Array = NDArray[np.float64]
+
+
+def load_model(path: Path) -> mujoco.MjModel:
+    """Compile an MJCF file. Raises InputError with MuJoCo's own words when it is malformed or a mesh is missing."""
+    import mujoco
+
+    try:
+        return mujoco.MjModel.from_xml_path(str(path))
+    except ValueError as error:
+        raise InputError(f"MuJoCo cannot load {path}: {error}", "the file or a mesh it names is broken") from error
+
+
+class SimulatorMujoco:
+    """Opens MJCF files. Deterministic: the same model, state and controls give the same bits on the same machine."""
+
+    name = "mujoco"
+
+    @property
+    def version(self) -> str:
+        import mujoco
+
+        return mujoco.__version__
+
+    def open(self, model: Path, qpos: Array | None = None) -> SimulationMujoco:
+        """Start at `qpos` (nq,), else at the keyframe `start` if the file has one, else at the model's own pose."""
+        import mujoco
+
+        compiled = load_model(model)
+        data = mujoco.MjData(compiled)
+        key = mujoco.mj_name2id(compiled, mujoco.mjtObj.mjOBJ_KEY, "start")
+        if key >= 0:
+            mujoco.mj_resetDataKeyframe(compiled, data, key)
+        if qpos is not None:
+            if len(qpos) != compiled.nq:
+                raise InputError(f"{len(qpos)} positions for a model of {compiled.nq}")
+            data.qpos[:] = qpos
+        mujoco.mj_forward(compiled, data)
+        return SimulationMujoco(compiled, data)
+
+
+class SimulationMujoco:
+    """One MuJoCo model and state."""
+
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        self._model: Any = model
+        self._data: Any = data
+
+    @property
+    def qpos(self) -> Array:
+        return self._data.qpos.copy()
+
+    @property
+    def qvel(self) -> Array:
+        return self._data.qvel.copy()
+
+    def advance(self, ctrl: Array, seconds: float) -> None:
+        """Step `seconds` (rounded to whole time steps), actuator targets moving linearly from the last `ctrl` (nu,).
+
+        After k of n steps the target is last + (ctrl - last) k / n, so the new `ctrl` is reached with the last step.
+        Raises BackendError when the state diverges.
+        """
+        import mujoco
+
+        steps = max(1, round(seconds / self._model.opt.timestep))
+        start = self._data.ctrl.copy()
+        target = np.asarray(ctrl, dtype=float)
+        if target.shape != start.shape:
+            raise InputError(f"{target.size} controls for a model of {start.size} actuators")
+        for step in range(1, steps + 1):
+            self._data.ctrl[:] = start + (target - start) * (step / steps)
+            mujoco.mj_step(self._model, self._data)
+        bad = self._data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number
+        if bad or not np.isfinite(self._data.qpos).all():
+            raise BackendError("MuJoCo's state diverged", "look for deep penetration or a tiny inertia in the scene")
+        mujoco.mj_forward(self._model, self._data)  # contacts belong to the state, not to the step before
+
+    def contacts(self) -> list[tuple[int, int, float, float]]:
+        import mujoco
+
+        found = []
+        force = np.zeros(6)
+        for index, contact in enumerate(self._data.contact):
+            mujoco.mj_contactForce(self._model, self._data, index, force)
+            a, b = (int(self._model.geom_bodyid[geom]) for geom in contact.geom)
+            found.append((a, b, float(contact.dist), float(force[0])))
+        return found
+
+    def normals(self) -> Array:
+        """(K, 3) unit normal of each contact of `contacts`, from body a towards body b, world frame."""
+        return np.array([contact.frame[:3] for contact in self._data.contact]).reshape(-1, 3)
+
+    def close(self) -> None:
+        self._data = self._model = None
