@@ -12,7 +12,7 @@ from typing import Literal
 
 from blueprint.core.artifact import Artifact
 from blueprint.model.capture import Camera, Frame, UserBox, UserName
-from blueprint.model.certificate import Measurement, StageRun, Suitability
+from blueprint.model.certificate import Measurement, Provenance, StageRun, Suitability
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode
 from blueprint.model.scene import (
     CameraView,
@@ -160,13 +160,19 @@ class Dataset(Artifact):
 
 
 class Certificate(Artifact):
-    """What was captured, what ran, what was measured. The same content as certificate.json."""
+    """What was captured, what ran, what was measured. The same content as certificate.json.
+
+    reasons: why the suitability is not higher; subject: file of the dataset -> SHA-256
+    """
 
     file: str = "certificate.json"
     scene: str
+    provenance: Provenance
+    subject: dict[str, str]
     sensor_source: str
     physics_backend: str
     training_suitability: Suitability
+    reasons: tuple[str, ...]
     measurements: tuple[Measurement, ...]
     stages: tuple[StageRun, ...]
     warnings: tuple[str, ...]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import JsonValue
+
 from blueprint.core.artifact import Model
 
 Suitability = Literal["unsuitable", "development_only", "physics_verified", "production_training"]
@@ -27,9 +29,29 @@ class Measurement(Model):
 
 
 class StageRun(Model):
-    """What a receipt says of one stage, without its clock: an artifact holds no times."""
+    """What a receipt says of one stage, without its clock: an artifact holds no times.
+
+    backend: kind -> name and version of what ran; tools: package -> version; settings: the stage's section
+    """
 
     stage: str
     key: str
     backend: dict[str, str]
     files_digest: str
+    version: str = ""
+    tools: dict[str, str] = {}
+    settings: dict[str, JsonValue] = {}
+
+
+class Provenance(Model):
+    """Where the scene and the robot come from. source_digest: of the user's folder as it was read."""
+
+    capture: str
+    kind: str
+    frames: int
+    origin: str
+    licence: str
+    source_digest: str
+    robot: str
+    robot_source: str
+    robot_licence: str

@@ -1,0 +1,206 @@
+"""The checks, stage by stage: each function turns artifacts into measurements and judges them by their bounds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+import numpy as np
+
+from blueprint.formats.obj import read_obj
+from blueprint.model.artifacts import (
+    Assets,
+    Dataset,
+    Episodes,
+    Physics,
+    Reconstruction,
+    Recording,
+    SimScene,
+    TaskSet,
+    Workcell,
+)
+from blueprint.model.certificate import Measurement
+from blueprint.model.episode import Check, EpisodeRecord
+from blueprint.model.scene import Inertia, ObjectAsset
+
+Comparison = Literal["<=", ">=", "=="]
+Scope = Literal["measured", "inferred", "not_checked"]
+
+NOT_CHECKED = (
+    ("sim_to_real", "transfer of a policy trained on this data to the real scene"),
+    ("mass_weighed", "masses against a scale (they are inferred from volume and material)"),
+    ("friction_measured", "friction and restitution against the real surfaces (they come from tables)"),
+    ("unseen_surfaces", "the sides that no camera saw against the real objects"),
+    ("articulation", "doors, drawers and other joints of the captured things (all objects are rigid)"),
+    ("deformation", "soft or liquid contents"),
+    ("lighting", "light and materials of the simulation against the real room"),
+    ("other_simulators", "the episodes in another simulator than the one named here"),
+)
+
+
+def judged(
+    check_id: str, stage: str, text: str, measured: float, unit: str, comparison: Comparison, bound: float
+) -> Measurement:
+    """A measured value against its bound."""
+    passed = holds(measured, comparison, bound)
+    return Measurement(
+        id=check_id, text=text, measured=measured, unit=unit, bound=bound, comparison=comparison, passed=passed,
+        scope="measured", stage=stage,
+    )  # fmt: skip
+
+
+def stated(
+    check_id: str, stage: str, text: str, measured: float | None, unit: str = "", scope: Scope = "measured"
+) -> Measurement:
+    """A value without a bound."""
+    return Measurement(
+        id=check_id, text=text, measured=measured, unit=unit, bound=None, comparison="", passed=None, scope=scope,
+        stage=stage,
+    )  # fmt: skip
+
+
+def holds(measured: float, comparison: str, bound: float) -> bool:
+    return {"<=": measured <= bound, ">=": measured >= bound, "==": measured == bound}[comparison]
+
+
+def of_reconstruction(made: Reconstruction, residual_m: float) -> list[Measurement]:
+    stage = "reconstruction"
+    sources = Counter(instance.mask_source for instance in made.instances)
+    named = ", ".join(f"{count} {source}" for source, count in sorted(sources.items()))
+    return [
+        stated("scale.source", stage, "metric scale comes from the depth sensor, as its unit is stated", None),
+        stated("scale.depth_noise", stage, "depth noise at 1 m", made.depth_sigma_m, "m"),
+        stated("gravity.source", stage, f"direction of gravity: {made.up_source}", None, scope="inferred"),
+        judged(
+            "support.residual", stage, "RMS distance of the table to its plane", made.support.residual_m, "m", "<=",
+            residual_m,
+        ),
+        stated("support.seen", stage, "share of the table that a camera saw", made.support.seen_fraction),
+        stated("instances.count", stage, f"objects found (masks: {named or 'none'})", float(len(made.instances))),
+    ]  # fmt: skip
+
+
+def of_assets(made: Assets, depth_error_m: float, silhouette_iou: float) -> list[Measurement]:
+    found = []
+    for thing in made.objects:
+        name, stage = thing.name, "assets"
+        found += [
+            judged(f"assets.{name}.watertight", stage, f"{name}: edges not shared by two faces",
+                   float(open_edges(made, thing)), "", "==", 0.0),
+            judged(f"assets.{name}.silhouette", stage, f"{name}: outline against its mask (IoU)",
+                   thing.silhouette_iou, "", ">=", silhouette_iou),
+            judged(f"assets.{name}.depth", stage, f"{name}: median distance to the depth image",
+                   thing.depth_error_median_m, "m", "<=", depth_error_m),
+            stated(f"assets.{name}.seen", stage, f"{name}: share of the surface seen by a camera", thing.seen_fraction),
+        ]  # fmt: skip
+        guessed = [axis for axis, source in zip("xyz", thing.dims_source, strict=True) if source == "inferred"]
+        if guessed:
+            text = f"{name}: extent along {', '.join(guessed)} is inferred (one end was not seen)"
+            sigma = max(thing.dims_sigma_m["xyz".index(axis)] for axis in guessed)
+            found.append(stated(f"assets.{name}.inferred_extent", stage, text + ", sigma", sigma, "m", "inferred"))
+    return found
+
+
+def open_edges(made: Assets, thing: ObjectAsset) -> int:
+    """Edges that are not shared by exactly two faces of opposite direction; 0 = a closed surface."""
+    faces = read_obj(made.path(thing.mesh)).faces
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    _, counts = np.unique(np.sort(edges, axis=1), axis=0, return_counts=True)
+    _, directed = np.unique(edges, axis=0, return_counts=True)
+    return int((counts != 2).sum() + (directed > 1).sum())
+
+
+def inertia_margin(inertia: Inertia) -> float:
+    """Least slack of the triangle inequality, relative to the largest moment; negative = no real body has it.
+
+    A moment <= 0 also gives a negative margin.
+    """
+    a, b, c = sorted(inertia.principal_moments)
+    return min(a, a + b - c) / c if c > 0 else -1.0
+
+
+def of_physics(
+    made: Physics, scene: SimScene, drift_m: float, drift_deg: float, penetration_m: float
+) -> list[Measurement]:
+    found = []
+    for body in made.objects:
+        name, stage = body.asset.name, "physics"
+        found += [
+            stated(f"physics.{name}.mass", stage, f"{name}: mass ({body.mass_kg.source})", body.mass_kg.value, "kg",
+                   "inferred"),
+            stated(f"physics.{name}.friction", stage, f"{name}: sliding friction ({body.friction.source})",
+                   body.friction.value, "", "inferred"),
+            judged(f"physics.{name}.inertia", stage, f"{name}: margin of the inertia triangle inequality",
+                   inertia_margin(body.inertia), "", ">=", 0.0),
+        ]  # fmt: skip
+    for stage, settle in (("physics", made.settle), ("simscene", scene.settle)):
+        what = f"settle test, {settle.seconds:g} s in {settle.simulator}"
+        for key, text, measured, unit, bound in (
+            ("drift", f"{what}: largest displacement", settle.max_drift_m, "m", drift_m),
+            ("rotation", f"{what}: largest rotation", settle.max_drift_deg, "deg", drift_deg),
+            ("penetration", "deepest contact at spawn", settle.max_penetration_m, "m", penetration_m),
+        ):
+            found.append(judged(f"settle.{stage}.{key}", stage, text, measured, unit, "<=", bound))
+    return found
+
+
+def consistent(record: EpisodeRecord) -> bool:
+    """Whether the verdict follows from the numbers: each check from its bound, success from the checks."""
+
+    def right(check: Check) -> bool:
+        return check.passed == holds(check.measured, check.comparison, check.bound)
+
+    last = record.attempts[-1]
+    judged_right = all(right(check) for attempt in record.attempts for check in attempt.checks)
+    proven = bool(last.checks) and all(check.passed for check in last.checks)
+    return judged_right and record.success == last.success and (proven or not record.success)
+
+
+def of_episodes(cell: Workcell, tasks: TaskSet, made: Episodes, first: float, within: float) -> list[Measurement]:
+    stage, records = "episodes", made.episodes
+    count = max(len(records), 1)
+    objects = sorted({task.object for task in tasks.tasks})
+    causes = Counter(attempt.cause for record in records for attempt in record.attempts if attempt.cause is not None)
+    tries = sum(len(record.attempts) for record in records)
+    found = [
+        stated("workcell.reachable", "workcell", "objects that the robot can grasp where they stand",
+               float(sum(cell.reachable.values()))),
+        stated("tasks.count", "taskset", f"tasks, over {len(objects)} objects", float(len(tasks.tasks))),
+        stated("episodes.tried", stage, "episodes", float(len(records))),
+        judged("episodes.first_attempt", stage, "share that succeeded at the first attempt",
+               sum(record.attempts[0].success for record in records) / count, "", ">=", first),
+        judged("episodes.within_retries", stage, "share that succeeded within the retries",
+               sum(record.success for record in records) / count, "", ">=", within),
+        stated("episodes.attempts", stage, "attempts per episode", tries / count),
+        judged("episodes.consistent", stage, "episodes whose verdict does not follow from its numbers",
+               float(sum(not consistent(record) for record in records)), "", "==", 0.0),
+    ]  # fmt: skip
+    found += [
+        stated(f"episodes.failures.{cause}", stage, f"attempts that failed with {cause}", float(number))
+        for cause, number in sorted(causes.items())
+    ]
+    return found
+
+
+def of_dataset(made: Episodes, recording: Recording, dataset: Dataset) -> list[Measurement]:
+    stage = "dataset"
+    succeeded = {record.index: record.frames for record in made.episodes if record.success}
+    unproven = sum(succeeded.get(episode.index) != episode.frames for episode in recording.episodes)
+    frames = sum(episode.frames for episode in recording.episodes)
+    return [
+        judged("dataset.episodes", stage, "episodes, against those recorded", float(dataset.episodes), "",
+               "==", float(len(recording.episodes))),
+        judged("dataset.frames", stage, "frames, against those recorded", float(dataset.frames), "", "==",
+               float(frames)),
+        judged("dataset.unproven", stage, "episodes that are not verified successes", float(unproven), "", "==",
+               0.0),
+        stated("dataset.unrecorded", stage, "verified successes that were not recorded",
+               float(len(succeeded) - len(recording.episodes) + unproven)),
+        stated("dataset.cameras", stage, f"cameras: {', '.join(dataset.cameras)}", float(len(dataset.cameras))),
+        stated("dataset.fps", stage, "frames per second", float(dataset.fps), "1/s"),
+    ]  # fmt: skip
+
+
+def not_checked() -> list[Measurement]:
+    """What nobody has measured; a certificate that hides this would lie."""
+    return [stated(f"not_checked.{key}", "", text, None, scope="not_checked") for key, text in NOT_CHECKED]

@@ -1,0 +1,68 @@
+"""What the data may be used for: one rule, and the reasons it gives.
+
+| level | what it takes |
+|---|---|
+| unsuitable | no episode, made-up sensor data, or a failed check of the dataset itself |
+| development_only | any other failed check, or physics or sensors of an unknown kind |
+| physics_verified | a physics engine ran it, every check holds; the pictures are simulated by a rasteriser |
+| production_training | as above, a real capture, and photorealistic sensors |
+
+The level is the lowest that any reason allows. Sim-to-real transfer is not measured, so no level claims it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from blueprint.model.certificate import Measurement, Suitability
+
+LEVELS: tuple[Suitability, ...] = get_args(Suitability)  # lowest first
+
+MADE_UP = ("mock",)
+RASTERISED = ("mujoco",)
+PHOTOREALISTIC = ("isaac_sim_replicator",)
+PHYSICS_ENGINES = ("mujoco",)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    level: Suitability
+    reasons: tuple[str, ...]
+
+
+def is_procedural(origin: str) -> bool:
+    return origin.lower().startswith("procedural")
+
+
+def suitability(
+    *, origin: str, sensor_source: str, physics_backend: str, episodes: int, measurements: Sequence[Measurement]
+) -> Verdict:
+    """The lowest level that any of the reasons allows; without a reason, the highest."""
+    caps: list[tuple[Suitability, str]] = []
+    if episodes == 0:
+        caps.append(("unsuitable", "there is no successful episode"))
+    caps += _sensor_caps(sensor_source)
+    if physics_backend not in PHYSICS_ENGINES:
+        caps.append(("development_only", f"{physics_backend!r} is not a known physics engine"))
+    if is_procedural(origin):
+        caps.append(("physics_verified", "the capture is procedural, not a real scene"))
+    for check in measurements:
+        if check.passed is False:
+            level: Suitability = "unsuitable" if check.stage == "dataset" else "development_only"
+            caps.append((level, f"failed: {check.text}"))
+    lowest = min((LEVELS.index(level) for level, _ in caps), default=len(LEVELS) - 1)
+    return Verdict(LEVELS[lowest], tuple(dict.fromkeys(reason for _, reason in caps)))
+
+
+def _sensor_caps(sensor_source: str) -> list[tuple[Suitability, str]]:
+    if sensor_source in MADE_UP:
+        return [("unsuitable", f"sensor data is made up ({sensor_source})")]
+    if sensor_source in RASTERISED:
+        return [
+            ("physics_verified", f"pictures come from a rasteriser ({sensor_source}), not from photorealistic sensors")
+        ]
+    if sensor_source in PHOTOREALISTIC:
+        return []
+    return [("development_only", f"{sensor_source!r} is not a known sensor source")]
