@@ -31,6 +31,16 @@ def reporting(*reporters: Reporter) -> Iterator[None]:
         _reporters.reset(token)
 
 
+@contextmanager
+def reporting_only(*reporters: Reporter) -> Iterator[None]:
+    """Send events to `reporters` and to no one installed before, inside the block."""
+    token = _reporters.set(reporters)
+    try:
+        yield
+    finally:
+        _reporters.reset(token)
+
+
 def emit(kind: str, **fields: Any) -> None:
     for reporter in _reporters.get():
         reporter.event(kind, fields)

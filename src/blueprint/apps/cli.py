@@ -1,0 +1,227 @@
+"""The command line. Every command is a few lines over the library; heavy imports wait until one is called.
+
+Exit codes: 0 everything asked for exists and holds; 1 it does not, with a message and a hint; 2 usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+_EPILOG = """\
+examples:
+  blueprint demo                                                      a made-up table, the whole job
+  blueprint run mycapture --scene out/table --simulator mujoco        the whole job on yours
+  blueprint run mycapture --scene out/table --simulator mujoco --until simscene --set assets.seed=3
+  blueprint why out/table physics                                     why a stage would run again
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    # One BLAS thread: results must not depend on the number of cores, and stages fork a process per core.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    arguments = _parser().parse_args(argv)
+    from blueprint.core.errors import BlueprintError
+
+    try:
+        return arguments.command(arguments)
+    except BlueprintError as error:
+        if arguments.debug:
+            raise
+        _print_error(error.message, error.hint)
+    except KeyboardInterrupt:
+        _print_error("stopped", "run the same command again: finished work is kept")
+    except BrokenPipeError:  # `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="blueprint",
+        description="Capture a real scene; get a simulator of it and certified robot training data.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--version", action="store_true", help=argparse.SUPPRESS)
+    parser.set_defaults(command=lambda _: _usage(parser))
+    commands = parser.add_subparsers(metavar="COMMAND")
+    _add_running(commands)
+    _add_reading(commands)
+    robots = commands.add_parser("robots", help="list robots, install one").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    _add(robots, "list", _robots_list, "robots there are, and whether they are installed").add_argument(
+        "--json", action="store_true", help="as JSON"
+    )
+    _add(robots, "install", _robots_install, "fetch a robot's description").add_argument("name")
+    return parser
+
+
+def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    demo = _add(commands, "demo", _demo, "the whole job on a procedural capture with sensor noise")
+    demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="scene directory [out/demo]")
+    run = _add(commands, "run", _run, "from a capture to a certified dataset")
+    run.add_argument("capture", type=Path, help="folder or zip: colour, depth, intrinsics")
+    run.add_argument(
+        "--scene", type=Path, required=True, metavar="DIR", help="where everything goes; run again to resume"
+    )
+    run.add_argument("--simulator", metavar="NAME", help="what simulates and renders (mujoco); never chosen for you")
+    for parser in (demo, run):
+        parser.add_argument("--until", metavar="STAGE", help="stop after this stage")
+        parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting")
+        parser.add_argument("--seed", type=int, metavar="N", help="seed of every stage [0]")
+        parser.add_argument(
+            "--config", type=Path, metavar="FILE", help="settings [DIR/blueprint.toml, ./blueprint.toml]"
+        )
+
+
+def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    status = _add(commands, "status", _status, "what is done and what is not")
+    why = _add(commands, "why", _why, "why a stage would run again, why it ran last")
+    check = _add(commands, "check", _check, "verify every receipt, hash and format")
+    report = _add(commands, "report", _report, "path of the report")
+    doctor = _add(commands, "doctor", _doctor, "what can run on this machine")
+    for parser in (status, why, check, report):
+        parser.add_argument("scene", type=Path, metavar="DIR")
+    why.add_argument("stage", metavar="STAGE")
+    for parser in (status, why):
+        parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="what if?")
+    for parser in (status, why, check, report, doctor):
+        parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    command: Callable[[argparse.Namespace], int],
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    # SUPPRESS: else the subcommand's default would undo `blueprint --debug COMMAND`
+    parser.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _usage(parser: argparse.ArgumentParser) -> int:
+    parser.print_help()
+    return 2
+
+
+# ------------------------------------------------------------------ running
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from blueprint.apps.demo import make_capture
+
+    arguments.scene = arguments.out
+    arguments.simulator = "mujoco"
+    arguments.capture = make_capture(arguments.out / "capture", arguments.seed or 0)
+    return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import session
+    from blueprint.apps.console import ConsoleReporter
+    from blueprint.apps.headlines import headline
+    from blueprint.core.report import reporting
+
+    sets = list(arguments.set)
+    if arguments.simulator:
+        sets.append(f"run.simulator={arguments.simulator}")
+    if arguments.seed is not None:
+        sets.append(f"run.seed={arguments.seed}")
+    job = session.open_job(arguments.capture, arguments.scene, sets=sets, config=arguments.config)
+    request = session.request_of(job, sets, arguments.config)
+    with ConsoleReporter(headline) as console, reporting(console):
+        outputs = session.run_and_publish(job, request, arguments.until)
+    for path in outputs:
+        print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    return 0
+
+
+# ------------------------------------------------------------------ reading
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import reading
+
+    return _show(arguments, reading.status(arguments.scene, arguments.set), reading.status_text)
+
+
+def _why(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import reading
+
+    return _show(arguments, reading.why(arguments.scene, arguments.stage, arguments.set), reading.why_text)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import check
+
+    found = check.check(arguments.scene)
+    _show(arguments, found, check.text)
+    return 0 if found["ok"] else 1
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import reading
+
+    return _show(arguments, reading.report(arguments.scene), lambda value: value["report"])
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import doctor
+
+    found = doctor.examine()
+    _show(arguments, found, doctor.text)
+    return 0 if found["ok"] else 1
+
+
+def _robots_list(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import reading
+
+    return _show(arguments, reading.robots(), reading.robots_text)
+
+
+def _robots_install(arguments: argparse.Namespace) -> int:
+    from blueprint.backends.robots import install
+
+    print(install(arguments.name).folder)
+    return 0
+
+
+# ------------------------------------------------------------------ printing
+
+
+def _show(arguments: argparse.Namespace, value: dict[str, object], text: Callable[[dict], str]) -> int:
+    if arguments.json:
+        import json
+
+        print(json.dumps(value, indent=1))
+    else:
+        from rich.console import Console
+
+        Console(highlight=False, soft_wrap=True).print(text(value))
+    return 0
+
+
+def _print_error(message: str, hint: str) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"[bold red]error:[/bold red] {escape(message)}")
+    if hint:
+        console.print(f"[cyan]hint:[/cyan] {escape(hint)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""DIR/outputs: the current results under names that stay."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from blueprint.core.errors import IntegrityError
+from blueprint.core.files import write_atomic
+from blueprint.core.run import Step
+from blueprint.core.store import Scene
+
+# stage -> the artifact's files that are copied
+FILES = {
+    "simscene": ("scene.xml", "scene.usda", "scene.glb"),
+    "workcell": ("workcell.xml",),
+    "certificate": ("certificate.json",),
+}
+# name -> (stage, the artifact's folder that it points to); of two stages the later wins: workcell's assets hold both
+LINKS = {"assets": (("simscene", "assets"), ("workcell", "assets")), "dataset": (("dataset", "dataset"),)}
+REPORT = ("report", "report")
+
+
+def publish(scene: Scene, steps: Sequence[Step]) -> list[Path]:
+    """Make outputs/ show the results of the steps that are done, and nothing else; returns what is there.
+
+    Raises IntegrityError when a stage did not make a file that it should have.
+    """
+    outputs = scene.root / "outputs"
+    outputs.mkdir(parents=True, exist_ok=True)
+    roots = {step.stage.name: step.root for step in steps if step.root is not None}
+    wanted = {name for stage in roots for name in FILES.get(stage, ())}
+    for stage, names in FILES.items():
+        for name in names if stage in roots else ():
+            _copy_file(roots[stage] / name, outputs / name)
+    for name, choices in LINKS.items():
+        folders = [roots[stage] / folder for stage, folder in choices if stage in roots]
+        if folders:
+            _link(folders[-1], outputs / name)
+            wanted.add(name)
+    if REPORT[0] in roots:
+        _copy_report(roots[REPORT[0]] / REPORT[1], outputs / REPORT[1], steps)
+        wanted.add(REPORT[1])
+    for path in outputs.iterdir():
+        if path.name not in wanted:
+            _remove(path)
+    return sorted(outputs / name for name in wanted)
+
+
+def timings(steps: Sequence[Step]) -> dict[str, float]:
+    """Seconds that each stage took when it ran, from the receipts: artifacts hold no clock."""
+    return {step.stage.name: step.receipt.seconds for step in steps if step.receipt is not None}
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    if not source.is_file():
+        raise IntegrityError(f"{source} was not made", "this is a defect of the stage; delete its folder and run again")
+    data = source.read_bytes()
+    if not (target.is_file() and target.read_bytes() == data):
+        write_atomic(target, data)
+
+
+def _link(source: Path, target: Path) -> None:
+    if not source.is_dir():
+        raise IntegrityError(f"{source} was not made", "this is a defect of the stage; delete its folder and run again")
+    relative = os.path.relpath(source, target.parent)
+    if target.is_symlink() and os.readlink(target) == relative:
+        return
+    beside = target.with_name(f".{target.name}.new")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(relative)
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    beside.replace(target)
+
+
+def _copy_report(source: Path, target: Path, steps: Sequence[Step]) -> None:
+    """Copy beside and swap, so that a reader never sees half a report."""
+    script = f"window.blueprintTimings = {json.dumps(timings(steps))};\n"
+    origin = f"{source.parent.name}\n"
+    stamp = target / ".from"
+    if not (stamp.is_file() and stamp.read_text() == origin):
+        beside = target.with_name(f".{target.name}.new")
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(source, beside)
+        (beside / ".from").write_text(origin)
+        _remove(target)
+        beside.rename(target)
+    if not ((target / "timings.js").is_file() and (target / "timings.js").read_text() == script):
+        write_atomic(target / "timings.js", script.encode())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

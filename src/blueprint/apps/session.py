@@ -1,0 +1,79 @@
+"""From what a user asked for to a job of the engine: the capture, the scene, the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from blueprint.apps.outputs import publish
+from blueprint.core import settings
+from blueprint.core.errors import InputError
+from blueprint.core.files import digest, file_digest, files_below
+from blueprint.core.run import Given, Job, plan, run
+from blueprint.core.store import Scene
+from blueprint.model.artifacts import Source
+from blueprint.pipeline import STAGES
+
+
+def source_of(capture: Path) -> Given:
+    """A capture folder or zip file with the digest of its name and content. Raises InputError if there is none."""
+    path = capture.expanduser().absolute()
+    if path.is_dir():
+        contents = {name: file_digest(path / name) for name in files_below(path)}
+        if not contents:
+            raise InputError(f"{path} is empty", "put colour and depth images there; docs/quickstart.md shows how")
+    elif path.is_file():
+        contents = {path.name: file_digest(path)}
+    else:
+        raise InputError(f"no capture at {path}", "give the folder or zip file of an RGB-D capture")
+    value = digest({"name": path.name, "files": contents})
+    return Given(Source(location=str(path), digest=value), value)
+
+
+def open_job(capture: Path, scene: Path, *, sets: Iterable[str], config: Path | None) -> Job:
+    """The job that `blueprint run` does. Raises before any work if the capture or a setting is wrong."""
+    chosen = settings.load(STAGES, scene=scene, config=config, sets=sets)
+    settings.require_simulator(chosen)
+    return Job(STAGES, source_of(capture), Scene(scene), chosen)
+
+
+def request_of(job: Job, sets: Iterable[str], config: Path | None) -> dict[str, Any]:
+    """What `reopen` needs to look at the scene as its last run did."""
+    source = job.given.artifact
+    assert isinstance(source, Source)
+    run = job.settings.run
+    chosen = [f"run.{kind}={name}" for kind, name in (("simulator", run.simulator), ("renderer", run.renderer)) if name]
+    return {
+        "capture": source.location,
+        "digest": source.digest,
+        "sets": [*sets, *chosen],
+        "config": str(config.absolute()) if config else None,
+    }
+
+
+def reopen(scene: Path, extra_sets: Iterable[str] = ()) -> Job:
+    """The job of the scene's last run, as it would be done now. A capture that is gone counts as unchanged."""
+    store = Scene.existing(scene)
+    request = store.request()
+    config = Path(request["config"]) if request["config"] else None
+    chosen = settings.load(STAGES, scene=scene, config=config, environ={}, sets=[*request["sets"], *extra_sets])
+    if Path(request["capture"]).exists():
+        given = source_of(Path(request["capture"]))
+    else:
+        given = Given(Source(location=request["capture"], digest=request["digest"]), request["digest"])
+    return Job(STAGES, given, store, chosen)
+
+
+def run_and_publish(job: Job, request: dict[str, Any], until: str | None) -> list[Path]:
+    """Run under the scene's lease and bring outputs/ up to date, also when a stage fails; returns the outputs.
+
+    Raises the failed stage's error; outputs then hold what still agrees with what was asked for.
+    """
+    with job.scene.lease():
+        job.scene.set_request(request)
+        try:
+            run(job, until)
+        finally:
+            outputs = publish(job.scene, plan(job))
+    return outputs
