@@ -1,7 +1,7 @@
 """Toy artifacts for tests: a table with a box, a can, a bottle and a bowl, no capture needed.
 
-`make_reconstruction`, `make_assets`, `make_physics` and `make_simscene` each write one artifact into `out` and return it
-bound; later ones run the real stages on the earlier ones.
+`make_reconstruction`, `make_assets`, `make_physics` and `make_simscene` each write one artifact into `out` and return
+it bound; later ones run the real stages on the earlier ones.
 """
 
 from __future__ import annotations

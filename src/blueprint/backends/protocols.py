@@ -58,6 +58,10 @@ class Simulation(Protocol):
         """(body a, body b, signed distance [m], normal force [N]) of every contact now."""
         ...
 
+    def normals(self) -> NDArray[np.float64]:
+        """(K, 3) unit normals of `contacts`, in the same order, from body a towards body b, world frame."""
+        ...
+
     def close(self) -> None: ...
 
 

@@ -127,7 +127,7 @@ def _defaults(root: ET.Element, contacts: Contacts) -> None:
 def _surroundings(root: ET.Element, asset: ET.Element, world: ET.Element) -> None:
     """Soft light, one shadow, a plain background: settings that draw fast and look calm."""
     visual = _element(root, "visual")
-    _element(visual, "headlight", ambient=(0.32, 0.32, 0.33), diffuse=(0.25, 0.25, 0.25), specular=(0.05, 0.05, 0.05))
+    _element(visual, "headlight", ambient=(0.32, 0.32, 0.33), diffuse=(0.22, 0.22, 0.22), specular=(0.05, 0.05, 0.05))
     _element(visual, "map", znear=0.005, zfar=10, shadowclip=1.0, haze=0.2)
     _element(visual, "quality", shadowsize=2048, offsamples=4)
     _element(visual, "global", offwidth=1920, offheight=1440)
@@ -143,7 +143,6 @@ def _surroundings(root: ET.Element, asset: ET.Element, world: ET.Element) -> Non
         width=128,
         height=768,
     )
-    _element(asset, "material", name="floor", rgba=(0.62, 0.60, 0.57, 1), specular=0.05, shininess=0.1)
     _element(
         world,
         "light",
@@ -151,7 +150,7 @@ def _surroundings(root: ET.Element, asset: ET.Element, world: ET.Element) -> Non
         type="directional",
         pos=(0.6, -0.8, 2.2),
         dir=(-0.3, 0.35, -1.0),
-        diffuse=(0.55, 0.54, 0.52),
+        diffuse=(0.45, 0.44, 0.43),
         specular=(0.15, 0.15, 0.15),
         castshadow="true",
     )
@@ -169,11 +168,9 @@ def _surroundings(root: ET.Element, asset: ET.Element, world: ET.Element) -> Non
 
 
 def _floor(world: ET.Element, z: float, drawn: bool) -> None:
-    material = "floor" if drawn else None
-    _element(
-        world, "geom", name="floor", class_="collision", group=2, type="plane", pos=(0, 0, z), size=(4, 4, 0.1),
-        material=material, rgba=None if material is None else (1, 1, 1, 1),
-    )  # fmt: skip
+    rgba = (0.55, 0.53, 0.50, 1.0) if drawn else None
+    shape = {"type": "plane", "pos": (0, 0, z), "size": (4, 4, 0.1)}
+    _element(world, "geom", name="floor", class_="collision", group=2, rgba=rgba, **shape)
 
 
 def _table(asset: ET.Element, world: ET.Element, table: TableFiles, drawn: bool) -> None:
@@ -240,8 +237,8 @@ def can_roll(item: PhysicalObject) -> bool:
 def _camera(world: ET.Element, camera: SceneCamera) -> None:
     """A pinhole camera with its own focal lengths and principal point.
 
-    MuJoCo measures the principal point from the centre of the picture, x to the right and y up; pixel centres of ours
-    lie at whole numbers, so the centre of the picture is (width - 1) / 2.
+    MuJoCo's principal point is the centre of the picture minus ours, in both directions (measured by overlaying a
+    render on the photograph); pixel centres of ours lie at whole numbers, so the centre is (width - 1) / 2.
     """
     pose = mujoco_camera_pose(camera)
     view = camera.camera
@@ -254,7 +251,7 @@ def _camera(world: ET.Element, camera: SceneCamera) -> None:
         resolution=(view.width, view.height),
         sensorsize=(view.width * 1e-5, view.height * 1e-5),
         focalpixel=(view.fx, view.fy),
-        principalpixel=((view.width - 1) / 2 - view.cx, view.cy - (view.height - 1) / 2),
+        principalpixel=((view.width - 1) / 2 - view.cx, (view.height - 1) / 2 - view.cy),
     )
 
 

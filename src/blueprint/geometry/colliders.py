@@ -152,7 +152,7 @@ def _is_solid(points: Array, thinnest: float = 2e-4) -> bool:
 def prism(polygon: Array, bottom: float, top: float) -> Mesh:
     """A convex polygon (N, 2) [m], counter-clockwise, extruded from z = bottom to z = top."""
     solid = trimesh.creation.extrude_triangulation(polygon, fan(len(polygon)), height=top - bottom)
-    return np.asarray(solid.vertices) + [0.0, 0.0, bottom], np.asarray(solid.faces)
+    return np.asarray(solid.vertices) + np.array([0.0, 0.0, bottom]), np.asarray(solid.faces)
 
 
 def fan(count: int) -> NDArray[np.int64]:

@@ -91,7 +91,9 @@ UNKNOWN = _material("unknown", 500, "assumed: no word of the object's text is in
 
 TABLE_TOP = _material("table top", 600, "assumed: wood-based panel", (0.3, 0.2, "assumed: smooth dry table top"))
 
-ROLLING_FRICTION_M = 0.0002  # [m] hard cylinder on a hard surface: assumed, of the order of 0.1..0.5 mm; lets it come to rest
+ROLLING_FRICTION_M = (
+    0.0002  # [m] hard cylinder on a hard surface: assumed, of the order of 0.1..0.5 mm; lets it come to rest
+)
 TORSIONAL_FRICTION_M = 0.005  # [m] MuJoCo's default: a contact patch of about 5 mm
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from blueprint.backends.protocols import Simulator
 from blueprint.core.artifact import Config, Model
@@ -48,7 +49,7 @@ class PhysicsConfig(Config):
     coacd_*: concavity threshold, number of hulls at most, faces before decomposition, seconds before it is given up
     """
 
-    overrides: dict[str, Override] = {}
+    overrides: dict[str, Override] = Field(default_factory=dict)
     primitive_fit_m: float = 0.002
     hull_excess: float = 1.25
     coacd_threshold: float = 0.08
@@ -136,7 +137,9 @@ def _mass(mesh: TexturedMesh, material: Material, override: Override) -> Sourced
     if override.mass_kg is not None:
         return Sourced(value=override.mass_kg, source="user: physics.overrides")
     volume = solid_moments(mesh.vertices, mesh.faces)[0]
-    source = f"volume {volume * 1e6:.0f} cm^3 x effective density {material.density:g} kg/m^3 ({material.density_source})"
+    source = (
+        f"volume {volume * 1e6:.0f} cm^3 x effective density {material.density:g} kg/m^3 ({material.density_source})"
+    )
     return Sourced(value=volume * material.density, source=source)
 
 

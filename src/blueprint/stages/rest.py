@@ -115,9 +115,7 @@ def settle_test(model: Path, names: Sequence[str], simulator: Simulator, cfg: Re
     simulation.advance(np.zeros(0), cfg.test_s)
     after = poses_of(simulation.qpos)
     simulation.close()
-    settled = tuple(
-        _settled(name, a, b, float(d)) for name, a, b, d in zip(names, before, after, depth, strict=True)
-    )
+    settled = tuple(_settled(name, a, b, float(d)) for name, a, b, d in zip(names, before, after, depth, strict=True))
     drift_m = max((s.drift_m for s in settled), default=0.0)
     drift_deg = max((s.drift_deg for s in settled), default=0.0)
     penetration = max((s.penetration_m for s in settled), default=0.0)
