@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from blueprint.formats.obj import TexturedMesh, write_obj
 from blueprint.geometry.transforms import invert, matrix_to_rows, transform_points
 from blueprint.model.artifacts import Assets, Physics, Reconstruction, SimScene
 from blueprint.model.capture import Camera
@@ -226,12 +227,7 @@ def make_simscene(out: Path) -> SimScene:
 def write_asset(toy: Toy, folder: Path) -> ObjectAsset:
     folder.mkdir(parents=True, exist_ok=True)
     Image.fromarray(striped(toy.rgb)).save(folder / "texture.png")
-    (folder / "visual.mtl").write_text("newmtl surface\nKd 1 1 1\nmap_Kd texture.png\n")
-    rows = ["mtllib visual.mtl", "usemtl surface"]
-    rows += [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in toy.vertices]
-    rows += [f"vt {u:.9g} {v:.9g}" for u, v in toy.uv]
-    rows += ["f " + " ".join(f"{i}/{i}" for i in face) for face in toy.faces + 1]
-    (folder / "visual.obj").write_text("\n".join(rows) + "\n")
+    write_obj(welded(toy), folder / "visual.obj", texture="texture.png")
     seen = seen_faces(toy)
     np.save(folder / "seen_faces.npy", seen)
     relative = f"objects/{toy.name}"
@@ -255,6 +251,15 @@ def write_asset(toy: Toy, folder: Path) -> ObjectAsset:
         volume_m3=toy.volume,
         support="table",
     )
+
+
+def welded(toy: Toy) -> TexturedMesh:
+    """The toy with one vertex per place, as real assets have it: closed across texture seams, flat shading."""
+    vertices, index = np.unique(toy.vertices.round(9) + 0.0, axis=0, return_inverse=True)
+    corners = toy.vertices[toy.faces]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    return TexturedMesh(vertices, index[toy.faces], toy.uv[toy.faces], np.repeat(normal[:, None], 3, axis=1))
 
 
 def quat(yaw_deg: float) -> tuple[float, float, float, float]:
@@ -320,7 +325,8 @@ def splat(
     size = len(texture) - 1
     rgb = texture[np.rint((1 - at[:, 1]) * size).astype(int), np.rint(at[:, 0] * size).astype(int)]
     inside = (u >= 0) & (u < CAMERA.width) & (v >= 0) & (v < CAMERA.height)
-    far_first = np.argsort(-local[:, 2], kind="stable")
-    for k in far_first[inside[far_first]]:
-        if local[k, 2] < depth[v[k], u[k]]:
-            depth[v[k], u[k]], labels[v[k], u[k]], color[v[k], u[k]] = local[k, 2], label, rgb[k]
+    order = np.argsort(-local[:, 2], kind="stable")  # far first: nearer points overwrite them
+    order = order[inside[order]]
+    order = order[local[order, 2] < depth[v[order], u[order]]]
+    at_pixel = v[order], u[order]
+    depth[at_pixel], labels[at_pixel], color[at_pixel] = local[order, 2], label, rgb[order]
