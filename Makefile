@@ -35,5 +35,13 @@ test: check
 bars-spine: env
 	$(BIN)/python -m bench.bars_spine
 
+# the real lerobot, in its own environment, reads every dataset given: make test-lerobot DATASETS="DIR/outputs/dataset"
+test-lerobot: $(VENV)/.dev $(VENV)-lerobot/.ready
+	$(BIN)/python tests/lerobot/write_datasets.py build/lerobot
+	$(VENV)-lerobot/bin/python tests/lerobot/read_datasets.py build/lerobot/*/dataset $(DATASETS)
+
+$(VENV)-lerobot/.ready: requirements-lerobot.lock tests/lerobot/install.py
+	$(PYTHON) tests/lerobot/install.py $(VENV)-lerobot requirements-lerobot.lock
+
 clean:
 	rm -rf $(VENV) out

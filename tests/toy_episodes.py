@@ -1,4 +1,4 @@
-"""Toy artifacts downstream of planning: a workcell of primitives with a 7-joint arm, and episodes made up, not simulated."""
+"""Toy artifacts downstream of planning: a workcell of primitives with a 7-joint arm, and made-up episodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write datasets of several kinds for `read_datasets.py`; runs in the project's environment: python write_datasets.py OUT
+"""Write datasets for `read_datasets.py`; runs in the project's environment: python write_datasets.py OUT
 
 Each lies in OUT/NAME/dataset with the values that went in as OUT/NAME/reference.npz.
 """
@@ -13,7 +13,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import toy_episodes
-
 from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.formats.lerobot import DatasetSpec, EpisodeData, Limits, VideoFeature, write_dataset
 from blueprint.formats.lerobot_stats import ColorCounter

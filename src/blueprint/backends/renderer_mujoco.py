@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
 # one process per episode already fills the cores: rasterise in the calling thread
 os.environ.setdefault("LP_NUM_THREADS", "0")
 
-import mujoco  # noqa: E402
+mujoco: Any = import_module("mujoco")  # Any: its C extension has no stubs
 
 SHADOW_MAP = 1024
 MAX_GEOMS = 10_000
@@ -96,7 +97,7 @@ class RendererMujoco:
 class _Canvas:
     """An off-screen framebuffer of one model. Lives in one process and thread."""
 
-    def __init__(self, model: mujoco.MjModel, width: int, height: int, context: mujoco.MjrContext) -> None:
+    def __init__(self, model: Any, width: int, height: int, context: Any) -> None:
         self._model = model
         self._context = context
         self._rect = mujoco.MjrRect(0, 0, width, height)
@@ -109,7 +110,7 @@ class _Canvas:
         self._color = np.empty((height, width, 3), np.uint8)
         self._depth = np.empty((height, width), np.float32)
 
-    def draw(self, data: mujoco.MjData, camera: int, *, depth: bool, segmentation: bool) -> Images:
+    def draw(self, data: Any, camera: int, *, depth: bool, segmentation: bool) -> Images:
         self._camera.fixedcamid = camera
         mujoco.mjv_updateScene(
             self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
@@ -148,7 +149,7 @@ class _Canvas:
 
 
 @contextmanager
-def _canvas(model: mujoco.MjModel, width: int, height: int) -> Iterator[_Canvas]:
+def _canvas(model: Any, width: int, height: int) -> Iterator[_Canvas]:
     model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
     model.vis.global_.offheight = max(height, model.vis.global_.offheight)
     gl = _gl_context(width, height)
@@ -177,7 +178,7 @@ def _gl_context(width: int, height: int) -> Any:
         ) from error
 
 
-def _load(path: Path) -> mujoco.MjModel:
+def _load(path: Path) -> Any:
     """Compiled once per process and inherited by forked children. Raises InputError when MuJoCo refuses the file."""
     try:
         stat = path.stat()
@@ -187,7 +188,7 @@ def _load(path: Path) -> mujoco.MjModel:
 
 
 @lru_cache(maxsize=1)
-def _compile(path: str, mtime_ns: int, size: int) -> mujoco.MjModel:
+def _compile(path: str, mtime_ns: int, size: int) -> Any:
     try:
         model = mujoco.MjModel.from_xml_path(path)
     except ValueError as error:
@@ -198,19 +199,19 @@ def _compile(path: str, mtime_ns: int, size: int) -> mujoco.MjModel:
     return model
 
 
-def _keep_one_shadow(model: mujoco.MjModel) -> None:
+def _keep_one_shadow(model: Any) -> None:
     """Each shadow-casting light draws the whole scene once more: keep the first one that was asked for."""
     casting = np.flatnonzero(model.light_castshadow)
     model.light_castshadow[casting[1:]] = 0
 
 
-def _place(model: mujoco.MjModel, data: mujoco.MjData, qpos: NDArray[np.float64]) -> None:
+def _place(model: Any, data: Any, qpos: NDArray[np.float64]) -> None:
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
     mujoco.mj_camlight(model, data)
 
 
-def _camera_id(model: mujoco.MjModel, name: str) -> int:
+def _camera_id(model: Any, name: str) -> int:
     camera = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, name)
     if camera < 0:
         known = ", ".join(model.camera(i).name for i in range(model.ncam)) or "none"
@@ -218,12 +219,12 @@ def _camera_id(model: mujoco.MjModel, name: str) -> int:
     return camera
 
 
-def _require_fit(model: mujoco.MjModel, qpos: NDArray[np.float64]) -> None:
+def _require_fit(model: Any, qpos: NDArray[np.float64]) -> None:
     if qpos.ndim != 2 or qpos.shape[1] != model.nq:
         raise InputError(f"states of shape {qpos.shape} do not fit a model with nq = {model.nq}")
 
 
-def _intrinsics(model: mujoco.MjModel, camera: int, width: int, height: int) -> Camera:
+def _intrinsics(model: Any, camera: int, width: int, height: int) -> Camera:
     """Square pixels, from the vertical field of view; principal point in the middle (pixel centres at integers).
 
     A camera given by sensor size and focal length is drawn by MuJoCo with its own focal lengths and principal point.

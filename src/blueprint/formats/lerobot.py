@@ -182,9 +182,7 @@ class Rollover:
 
     def place(self, size: int, frames: int = 0) -> tuple[int, int, bool]:
         """(chunk, file, whether the file is new) for an episode of `size` bytes; none spans two files."""
-        new = (
-            self._files == 0 or self._size + size > self._limit or self._frames + frames > self._max_frames
-        )
+        new = self._files == 0 or self._size + size > self._limit or self._frames + frames > self._max_frames
         if new:
             self._files += 1
             self._size = self._frames = 0
@@ -223,8 +221,8 @@ class _DataWriter:
 
 
 def _arrow(values: NDArray[Any]) -> pa.Array:
-    if values.ndim == 1:
-        return pa.array(values)
+    if values.ndim == 1 or values.shape[1] == 1:  # lerobot reads a shape of (1,) as a plain value
+        return pa.array(values.ravel())
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).ravel()), values.shape[1])
 
 

@@ -38,8 +38,8 @@ with the planner; failed ones are left out. What was measured on the scene itsel
 | objects | {objects} |
 | format | LeRobot v3.0; depth, segmentation and poses in [`sidecar/`](sidecar/README.md) |
 
-`observation.state` holds the arm's joint positions [rad] and the gripper's opening [m]; `action` the targets of both for
-the next frame.
+`observation.state` holds the arm's joint positions [rad] and the gripper's opening [m]; `action` the targets of both
+for the next frame.
 
 ## Tasks
 

@@ -7,7 +7,9 @@ Quantiles here are exact ("linear" interpolation), not binned.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -97,3 +99,26 @@ def merge(parts: Sequence[Stats]) -> Stats:
         "count": np.array([count.sum()]),
     }
     return merged | {name: (np.stack([part[name] for part in parts]) * weight).sum(axis=0) for name in QUANTILES}
+
+
+def faults(stats: Mapping[str, Any], shape: tuple[int, ...], *, image: bool) -> Iterator[str]:
+    """What no data could have as its statistics, or no reader would accept. image: colours in [0, 1]."""
+    if missing := sorted({*NAMES, "count"} - set(stats)):
+        yield f"no {', '.join(missing)}"
+        return
+    arrays = {name: np.asarray(stats[name], np.float64) for name in NAMES}
+    if wrong := [name for name, array in arrays.items() if array.shape != shape or not np.isfinite(array).all()]:
+        yield f"{', '.join(wrong)} must be finite and of shape {shape}"
+        return
+    if np.shape(stats["count"]) != (1,) or stats["count"][0] < 1:
+        yield f"count is {stats['count']}"
+    slack = 1e-6 * (1.0 + np.abs(arrays["max"]))
+    ladder = [arrays[name] for name in ("min", "q01", "q10", "q50", "q90", "q99", "max")]
+    if any((low > high + slack).any() for low, high in pairwise(ladder)):
+        yield "min <= q01 <= ... <= q99 <= max does not hold"
+    if (arrays["mean"] < arrays["min"] - slack).any() or (arrays["mean"] > arrays["max"] + slack).any():
+        yield "the mean lies outside min..max"
+    if (arrays["std"] < 0).any():
+        yield "std is negative"
+    if image and ((arrays["min"] < 0).any() or (arrays["max"] > 1 + 1e-6).any()):
+        yield "colours must lie in 0..1"

@@ -24,13 +24,14 @@ Line i of a side file belongs to `frame_index` i of the episode. `NNNNNN` is the
 
 | file | content |
 |---|---|
-| `depth/CAMERA/NNNNNN.mkv` | FFV1, gray16le, lossless: depth along the optical axis in millimetres, 0 = nothing in range |
-| `segmentation/CAMERA/NNNNNN.mkv` | FFV1, gray16le, lossless: body of each pixel; names in `scene.json` under `segmentation` |
+| `depth/CAMERA/NNNNNN.mkv` | depth along the optical axis in millimetres, 0 = nothing in range |
+| `segmentation/CAMERA/NNNNNN.mkv` | body of each pixel, named in `scene.json` |
 | `poses/NNNNNN.parquet` | a row per frame: pose of each object, finger and camera; the skill segment |
 | `scene.json` | camera intrinsics [px], names of the segmentation values, units |
 | `episodes.jsonl` | a line per episode: task, goal, seed, grasp class, attempts, checks |
 
-Frames of the Matroska files are matched by order: their time stamps are rounded to milliseconds by the container.
+The Matroska files are FFV1 with 16-bit gray pixels (gray16le), without loss. Match their frames by order: the
+container rounds time stamps to milliseconds.
 Poses are `x, y, z [m], w, x, y, z` in the world frame (z up, origin on the table top). Camera poses map camera points
 (OpenCV: x right, y down, z forward) to the world; pixel centres have integer coordinates.
 Files are absent when the recording was made without them.

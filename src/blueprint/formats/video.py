@@ -138,7 +138,7 @@ def probe(path: Path) -> VideoInfo:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            packets = [packet for packet in container.demux(stream) if packet.pts is not None]
+            packets: list[Any] = [packet for packet in container.demux(stream) if packet.pts is not None]
             times = np.array([float(packet.pts * packet.time_base) for packet in packets])
             keys = np.array([packet.is_keyframe for packet in packets], bool)
             order = np.argsort(times, kind="stable")
@@ -165,6 +165,7 @@ def concatenate(parts: Sequence[Path], out: Path, *, fps: int) -> list[int]:
     counts: list[int] = []
     with av.open(str(out), "w", options=_MP4) as target:
         stream: Any = None
+        header = b""
         for part in parts:
             with av.open(str(part)) as source:
                 origin: Any = source.streams.video[0]

@@ -30,7 +30,6 @@ class RecordingConfig(Config):
     depth, segmentation: record them beside the colour
     max_depth_m: readings beyond become 0 (16-bit millimetres end at 65.535 m)
     supersample: draw colour this many times finer and average (anti-aliasing)
-    jobs: episodes at a time, 0 = one per core
     """
 
     width: int = Field(default=224, ge=16, le=4096, multiple_of=2)
@@ -41,7 +40,6 @@ class RecordingConfig(Config):
     segmentation: bool = True
     max_depth_m: float = Field(default=10.0, gt=0, le=65.535)
     supersample: int = Field(default=1, ge=1, le=4)
-    jobs: int = Field(default=0, ge=0)
 
 
 @stage(version="1", timeout_s=24 * 3600.0)
@@ -62,7 +60,6 @@ def recording(workcell: Workcell, episodes: Episodes, renderer: Renderer, cfg: R
         [(f"{episode.index:06d}", episode) for episode in chosen],
         out / "episodes",
         what="recording",
-        jobs=cfg.jobs,
         timeout_s=60.0 + SECONDS_PER_PICTURE * longest * len(workcell.cameras) * cfg.supersample**2,
     )
     return Recording(
