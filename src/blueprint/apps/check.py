@@ -62,12 +62,9 @@ def _check_step(step: Step) -> dict[str, Any]:
 
 def _mjcf(name: str) -> Callable[[Path], list[str]]:
     def load(root: Path) -> list[str]:
-        import mujoco
+        from blueprint.backends.simulator_mujoco import load_model
 
-        try:
-            mujoco.MjModel.from_xml_path(str(root / name))
-        except ValueError as error:  # what MuJoCo raises for a model it cannot compile
-            return [f"{name} does not load in MuJoCo: {error}"]
+        load_model(root / name)
         return []
 
     return load

@@ -10,6 +10,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from blueprint.core.run import Given
 
 _EPILOG = """\
 examples:
@@ -129,23 +133,36 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from blueprint.apps import session
-    from blueprint.apps.console import ConsoleReporter
-    from blueprint.apps.headlines import headline
-    from blueprint.core.report import reporting
+    from blueprint.apps import settled
+    from blueprint.apps.source import source_of
+    from blueprint.core.store import Scene
 
     sets = list(arguments.set)
     if arguments.simulator:
         sets.append(f"run.simulator={arguments.simulator}")
     if arguments.seed is not None:
         sets.append(f"run.seed={arguments.seed}")
-    job = session.open_job(arguments.capture, arguments.scene, sets=sets, config=arguments.config)
-    request = session.request_of(job, sets, arguments.config)
-    with ConsoleReporter(headline) as console, reporting(console):
-        outputs = session.run_and_publish(job, request, arguments.until)
+    given = source_of(arguments.capture)
+    same = settled.fingerprint(given.digest, sets, arguments.until, arguments.scene, arguments.config)
+    before = settled.recall(Scene(arguments.scene), same)
+    outputs = before[1] if before else _work(arguments, given, sets, same)
+    if before:
+        print(f"nothing to do: {', '.join(receipt.stage for receipt in before[0])} unchanged", file=sys.stderr)
     for path in outputs:
         print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
     return 0
+
+
+def _work(arguments: argparse.Namespace, given: Given, sets: Sequence[str], same: str) -> list[Path]:
+    from blueprint.apps import session
+    from blueprint.apps.console import ConsoleReporter
+    from blueprint.apps.headlines import headline
+    from blueprint.core.report import reporting
+
+    with ConsoleReporter(headline) as console, reporting(console):
+        job = session.open_job(given, arguments.scene, sets=sets, config=arguments.config)
+        request = session.request_of(job, sets, arguments.config)
+        return session.run_and_publish(job, request, arguments.until, same)
 
 
 # ------------------------------------------------------------------ reading

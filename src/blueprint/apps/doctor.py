@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# pyright: reportAttributeAccessIssue=false  (MuJoCo ships no complete stubs)
 import os
 import platform
 import shutil

@@ -67,7 +67,7 @@ def _link(source: Path, target: Path) -> None:
     if not source.is_dir():
         raise IntegrityError(f"{source} was not made", "this is a defect of the stage; delete its folder and run again")
     relative = os.path.relpath(source, target.parent)
-    if target.is_symlink() and os.readlink(target) == relative:
+    if target.is_symlink() and target.readlink() == Path(relative):
         return
     beside = target.with_name(f".{target.name}.new")
     beside.unlink(missing_ok=True)

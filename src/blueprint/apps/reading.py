@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -83,10 +82,11 @@ def robots() -> dict[str, Any]:
 
 
 def robots_text(value: dict[str, Any]) -> str:
-    return "\n".join(
-        f"{row['name']:<12}{row['title']:<28}{row['folder'] or 'not installed: blueprint robots install ' + row['name']}"
-        for row in value["robots"]
-    )
+    lines = []
+    for row in value["robots"]:
+        where = row["folder"] or f"not installed: blueprint robots install {row['name']}"
+        lines.append(f"{row['name']:<12}{row['title']:<28}{where}")
+    return "\n".join(lines)
 
 
 def _describe(step: Step) -> dict[str, Any]:

@@ -6,36 +6,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from blueprint.apps import settled
 from blueprint.apps.outputs import publish
+from blueprint.apps.source import source_of
 from blueprint.core import settings
-from blueprint.core.errors import InputError
-from blueprint.core.files import digest, file_digest, files_below
 from blueprint.core.run import Given, Job, plan, run
 from blueprint.core.store import Scene
 from blueprint.model.artifacts import Source
 from blueprint.pipeline import STAGES
 
 
-def source_of(capture: Path) -> Given:
-    """A capture folder or zip file with the digest of its name and content. Raises InputError if there is none."""
-    path = capture.expanduser().absolute()
-    if path.is_dir():
-        contents = {name: file_digest(path / name) for name in files_below(path)}
-        if not contents:
-            raise InputError(f"{path} is empty", "put colour and depth images there; docs/quickstart.md shows how")
-    elif path.is_file():
-        contents = {path.name: file_digest(path)}
-    else:
-        raise InputError(f"no capture at {path}", "give the folder or zip file of an RGB-D capture")
-    value = digest({"name": path.name, "files": contents})
-    return Given(Source(location=str(path), digest=value), value)
-
-
-def open_job(capture: Path, scene: Path, *, sets: Iterable[str], config: Path | None) -> Job:
+def open_job(given: Given, scene: Path, *, sets: Iterable[str], config: Path | None) -> Job:
     """The job that `blueprint run` does. Raises before any work if the capture or a setting is wrong."""
     chosen = settings.load(STAGES, scene=scene, config=config, sets=sets)
     settings.require_simulator(chosen)
-    return Job(STAGES, source_of(capture), Scene(scene), chosen)
+    return Job(STAGES, given, Scene(scene), chosen)
 
 
 def request_of(job: Job, sets: Iterable[str], config: Path | None) -> dict[str, Any]:
@@ -65,15 +50,18 @@ def reopen(scene: Path, extra_sets: Iterable[str] = ()) -> Job:
     return Job(STAGES, given, store, chosen)
 
 
-def run_and_publish(job: Job, request: dict[str, Any], until: str | None) -> list[Path]:
+def run_and_publish(job: Job, request: dict[str, Any], until: str | None, print_of_all: str) -> list[Path]:
     """Run under the scene's lease and bring outputs/ up to date, also when a stage fails; returns the outputs.
 
-    Raises the failed stage's error; outputs then hold what still agrees with what was asked for.
+    print_of_all: see `settled`. Raises the failed stage's error; outputs then hold what still agrees with what was
+    asked for.
     """
     with job.scene.lease():
+        settled.forget(job.scene)
         job.scene.set_request(request)
         try:
-            run(job, until)
+            steps = run(job, until)
         finally:
             outputs = publish(job.scene, plan(job))
+        settled.remember(job.scene, print_of_all, [step.receipt for step in steps if step.receipt], outputs)
     return outputs

@@ -16,7 +16,10 @@ PACKAGE = "blueprint.backends"
 
 @dataclass(frozen=True)
 class Backend:
-    """Where an implementation stands; nothing is imported until `load`. release: version of its package, if not ours."""
+    """Where an implementation stands; nothing is imported until `load`.
+
+    release: version of the package it comes from, if that is not ours
+    """
 
     kind: str
     name: str

@@ -13,7 +13,8 @@ from blueprint.core.files import file_digest
 PACKAGE = Path(__file__).parents[1]  # .../blueprint
 
 _IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n]+)|import[ \t]+([\w.]+)[ \t]*(?:as[ \t]+\w+|#.*)?$)",
+    r"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n]+)"
+    r"|import[ \t]+([\w.]+)[ \t]*(?:as[ \t]+\w+|#.*)?$)",
     re.MULTILINE,
 )
 _DISTRIBUTIONS = {  # import name -> distribution, where they differ

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class Outcome:
 class _Child:
     name: str
     process: BaseProcess
-    inbox: Connection
+    inbox: Any  # multiprocessing's Connection
     deadline: float
     timeout_s: float
     log: Path | None
@@ -207,7 +207,7 @@ def _tree(kind: type[BlueprintError]) -> Iterable[type[BlueprintError]]:
 class _Outbox:
     """Reporter of a child: events travel to the parent."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Any) -> None:
         self._connection = connection
 
     def event(self, kind: str, fields: dict[str, Any]) -> None:
@@ -218,7 +218,7 @@ class _Outbox:
         self._connection.send_bytes(json.dumps({"kind": kind, "fields": fields}, default=str).encode())
 
 
-def _child_main(work: Callable[[], Any], connection: Connection, parent: int, log: Path | None) -> None:
+def _child_main(work: Callable[[], Any], connection: Any, parent: int, log: Path | None) -> None:
     _die_with_parent(parent)
     os.setpgid(0, 0)
     if log is not None:

@@ -191,23 +191,30 @@ def _make(job: Job, step: Step, steps: dict[type[Artifact], Step], log: Path) ->
         root = steps[kind].root if kind in steps else None
         inputs[name] = root if root is not None else job.given.artifact
     started = time.monotonic()
-    for attempt in range(stage.retries + 1):
-        partial = job.scene.open_partial(stage.name, key)
-        work = functools.partial(_attempt, job, stage, inputs, partial)
-        outcome = run_child(stage.name, work, timeout_s=stage.timeout_s, log=log)
-        if outcome.error is None:
-            break
-        if not isinstance(outcome.error, TransientError) or attempt == stage.retries:
-            emit("stage_failed", stage=stage.name, error=outcome.error.message, hint=outcome.error.hint)
-            raise outcome.error
-        warn(f"{stage.name}: {outcome.error.message}; trying again")
-        time.sleep(_BACKOFF_S * 2**attempt)
+    outcome = _try(job, stage, key, inputs, log)
     receipt = _receipt(step, outcome, time.monotonic() - started)
     root = job.scene.commit(receipt)
     if log.exists() and log.stat().st_size == 0:
         log.unlink()
     emit("stage_done", stage=stage.name, key=key, seconds=receipt.seconds, root=str(root))
     return Step(stage, "done", step.parts, step.reasons, root, receipt, ran=True)
+
+
+def _try(job: Job, stage: Stage, key: str, inputs: dict[str, Artifact | Path], log: Path) -> Outcome:
+    """Attempts until one succeeds; a TransientError is worth another one, any other error is raised."""
+    attempt = 0
+    while True:
+        partial = job.scene.open_partial(stage.name, key)
+        work = functools.partial(_attempt, job, stage, inputs, partial)
+        outcome = run_child(stage.name, work, timeout_s=stage.timeout_s, log=log)
+        if outcome.error is None:
+            return outcome
+        if not isinstance(outcome.error, TransientError) or attempt == stage.retries:
+            emit("stage_failed", stage=stage.name, error=outcome.error.message, hint=outcome.error.hint)
+            raise outcome.error
+        warn(f"{stage.name}: {outcome.error.message}; trying again")
+        time.sleep(_BACKOFF_S * 2**attempt)
+        attempt += 1
 
 
 def _receipt(step: Step, outcome: Outcome, seconds: float) -> Receipt:

@@ -78,7 +78,7 @@ def load(
 
     Raises SettingsError naming the file or option, what is available and what is nearest.
     """
-    values = _from_file(config, scene)
+    values = _from_file(settings_file(config, scene))
     for variable, setting in ENVIRONMENT.items():
         if environ.get(variable):
             _assign(values, setting, environ[variable], f"environment variable {variable}")
@@ -102,17 +102,21 @@ def require_simulator(settings: Settings) -> None:
 # ------------------------------------------------------------------ reading
 
 
-def _from_file(config: Path | None, scene: Path | None) -> dict[str, Any]:
+def settings_file(config: Path | None, scene: Path | None) -> Path | None:
+    """`config`, else blueprint.toml of the scene, else of the working directory, else None."""
     if config is not None and not config.is_file():
         raise SettingsError(f"no settings file {config}", "give --config the path of a TOML file")
     places = [config] if config else [folder / FILE for folder in (scene, Path()) if folder is not None]
-    for path in places:
-        if path.is_file():
-            try:
-                return tomllib.loads(path.read_text())
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise SettingsError(f"{path} is not TOML: {error}", "compare it with docs/settings.md") from error
-    return {}
+    return next((path for path in places if path.is_file()), None)
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}", "compare it with docs/settings.md") from error
 
 
 def _toml_value(text: str) -> Any:
