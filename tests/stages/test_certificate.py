@@ -108,6 +108,16 @@ def test_a_failed_check_shows_and_lowers(certified: Certificate) -> None:
     assert any("within the retries" in reason for reason in certified.reasons)
 
 
+def test_a_broken_dataset_is_unsuitable(made: toy_whole.Made, tmp_path: Path) -> None:
+    damaged = moved(made, "dataset", tmp_path / "dataset")
+    info = tmp_path / "dataset" / "dataset" / "meta" / "info.json"
+    info.write_text(info.read_text().replace('"total_frames": ', '"total_frames": 1'))
+    toy_whole.write_receipt("dataset", damaged, ("recording",))  # its receipt vouches for the broken file
+    result = certify(damaged, tmp_path / "out")
+    assert result.training_suitability == "unsuitable"
+    assert any(check.id == "dataset.lerobot" and check.passed is False for check in result.measurements)
+
+
 def test_it_names_origin_licence_robot_and_every_file_of_the_dataset(
     made: toy_whole.Made, certified: Certificate
 ) -> None:

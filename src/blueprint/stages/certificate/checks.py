@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from blueprint.formats.lerobot_check import check_dataset
 from blueprint.formats.obj import read_obj
 from blueprint.model.artifacts import (
     Assets,
@@ -187,7 +188,12 @@ def of_dataset(made: Episodes, recording: Recording, dataset: Dataset) -> list[M
     succeeded = {record.index: record.frames for record in made.episodes if record.success}
     unproven = sum(succeeded.get(episode.index) != episode.frames for episode in recording.episodes)
     frames = sum(episode.frames for episode in recording.episodes)
+    broken = check_dataset(dataset.path(dataset.folder), decode=True)
+    rules = "LeRobot v3.0 rules broken, every video frame decoded"
+    if broken:
+        rules += f" (first: {broken[0].where}: {broken[0].message})"
     return [
+        judged("dataset.lerobot", stage, rules, float(len(broken)), "", "==", 0.0),
         judged("dataset.episodes", stage, "episodes, against those recorded", float(dataset.episodes), "",
                "==", float(len(recording.episodes))),
         judged("dataset.frames", stage, "frames, against those recorded", float(dataset.frames), "", "==",
