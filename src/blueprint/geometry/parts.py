@@ -1,0 +1,98 @@
+"""Decide which patches belong to one object.
+
+Objects are convex where they are one thing and meet each other in creases; so a border counts as an object's edge as
+far as it is concave, more so when colour changes there too (Stein et al., "Object partitioning using local
+convexity", CVPR 2014, use convexity alone). Creases within an object (handles, lids) are told from creases between
+objects by what stands on the table and what cannot stand alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.geometry.components import Labels
+from blueprint.geometry.merging import merge_average
+from blueprint.geometry.superpixels import PatchGraph
+
+Array = NDArray[np.float64]
+
+CREASE_RAD = np.deg2rad(30.0)  # a crease this sharp with this contrast is an edge of weight 1
+CONTRAST = 30.0
+GAP = 0.012  # depth step relative to distance that already cuts parts
+CERTAIN = 0.4  # mean border weight below which two patches are one thing beyond doubt
+STANDING = 0.8  # mean border weight that separates two things that both stand on the table
+ATTACHED = 1.0  # ... that separates something from what alone could hold it up
+SMALL_PX = 400
+SMALL_SHARE = 0.06
+
+
+def border_weight(graph: PatchGraph) -> Array:
+    """(E,) evidence that a border separates two objects; 1 = a clear edge, at most 3."""
+    a, b = graph.edges.T
+    distance = np.maximum((graph.distance[a] + graph.distance[b]) / 2, 0.3)
+    crease = np.clip(graph.bend / CREASE_RAD, 0.0, 2.0) * (0.5 + 0.5 * np.minimum(graph.contrast / CONTRAST, 1.0))
+    step = 0.8 * np.maximum(0.0, graph.gap / (GAP * distance) - 0.5)
+    return np.minimum(crease + step, 3.0)
+
+
+def group_patches(graph: PatchGraph, low: Array) -> NDArray[np.int64]:
+    """Group (K+1,) of each patch. low: (K+1,) [m] height of each patch's lowest part above what `standing` allows;
+    <= 0 means that the patch reaches down to the table."""
+    count = len(graph.pixels)
+    weight = border_weight(graph)
+    group = merge_average(count, graph.edges, weight, graph.length, STANDING)
+    while True:
+        target = _absorption(graph, weight, group, low)
+        if target is None:
+            return group
+        group[group == target[0]] = target[1]
+
+
+def fine_groups(graph: PatchGraph) -> NDArray[np.int64]:
+    """Group (K+1,) of each patch into pieces that are surely of one object each."""
+    return merge_average(len(graph.pixels), graph.edges, border_weight(graph), graph.length, CERTAIN)
+
+
+def _absorption(graph: PatchGraph, weight: Array, group: NDArray[np.int64], low: Array) -> tuple[int, int] | None:
+    """(region, neighbour that takes it) for the smallest region that is no object of its own, if there is one."""
+    a, b = group[graph.edges[:, 0]], group[graph.edges[:, 1]]
+    across = a != b
+    if not across.any():
+        return None
+    count = len(graph.pixels)
+    code = np.minimum(a, b)[across] * count + np.maximum(a, b)[across]
+    values, inverse = np.unique(code, return_inverse=True)
+    length = np.bincount(inverse, graph.length[across])
+    mean = np.bincount(inverse, (weight * graph.length)[across]) / length
+    size = np.bincount(group, graph.pixels, count)
+    lowest = np.full(count, np.inf)
+    np.minimum.at(lowest, group, low)
+    first, second = values // count, values % count
+    for region in sorted(set(first.tolist()) | set(second.tolist()), key=lambda r: (size[r], r)):
+        mine = np.flatnonzero((first == region) | (second == region))
+        other = np.where(first[mine] == region, second[mine], first[mine])
+        if size[region] < max(SMALL_PX, SMALL_SHARE * size[other].max()):
+            return region, int(other[np.argmax(length[mine])])
+        if lowest[region] > 0 and mean[mine].min() < ATTACHED:
+            return region, int(other[np.argmin(mean[mine])])
+    return None
+
+
+def label_bend(graph: PatchGraph, label: NDArray[np.int64]) -> Array:
+    """(n+1,) mean bend [rad] of the borders within each label of the patches (K+1,): positive where a surface is
+    hollow, as in a bowl."""
+    a, b = label[graph.edges[:, 0]], label[graph.edges[:, 1]]
+    within = a == b
+    count = int(label.max()) + 1
+    total = np.bincount(a[within], (graph.bend * graph.length)[within], count)
+    return total / np.maximum(np.bincount(a[within], graph.length[within], count), 1e-9)
+
+
+def region_labels(graph: PatchGraph, group: NDArray[np.int64]) -> Labels:
+    """Label image (H, W) of the groups, 1.. in order of group number, 0 outside the patches."""
+    labels = group[graph.labels]
+    labels[graph.labels == 0] = -1
+    values, inverse = np.unique(labels, return_inverse=True)
+    offset = 0 if values[0] == -1 else 1
+    return (inverse.reshape(labels.shape) + offset).astype(np.int32)
