@@ -5,10 +5,14 @@ from __future__ import annotations
 from blueprint.core.stage import Stage
 from blueprint.stages.assets import assets
 from blueprint.stages.capture import capture
+from blueprint.stages.physics import physics
 from blueprint.stages.reconstruction import reconstruction
+from blueprint.stages.simscene import simscene
 
 STAGES: tuple[Stage, ...] = (
     capture,
     reconstruction,
     assets,
+    physics,
+    simscene,
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-# pyright: reportAttributeAccessIssue=false  (MuJoCo ships no complete stubs)
+# MuJoCo ships no complete stubs
+# pyright: reportAttributeAccessIssue=false
 import os
 import platform
 import shutil

@@ -8,7 +8,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from blueprint.core.files import file_digest
+from blueprint.core.files import file_digest, files_below
 
 PACKAGE = Path(__file__).parents[1]  # .../blueprint
 
@@ -30,9 +30,16 @@ _DISTRIBUTIONS = {  # import name -> distribution, where they differ
 def code_digests(modules: tuple[str, ...]) -> dict[str, str]:
     """module -> digest of its source, for `modules` and all of ours that they import, directly or not.
 
+    With a package (templates and tables of a stage) come the data files in its folder.
     The engine (`blueprint.core`) does not count: it runs stages and is no part of what they make.
     """
-    return {module: file_digest(_file(module))[:16] for module in _closure(modules)}
+    found = {module: file_digest(_file(module))[:16] for module in _closure(modules)}
+    for module in _closure(modules):
+        folder = _file(module).parent
+        if _file(module).name == "__init__.py" and folder.parent != PACKAGE:
+            data = (name for name in files_below(folder) if not name.endswith((".py", ".pyc")))
+            found |= {f"{module}: {name}": file_digest(folder / name)[:16] for name in data}
+    return found
 
 
 @functools.cache

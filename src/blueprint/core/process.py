@@ -117,7 +117,10 @@ def last_lines(log: Path | None, count: int = _LOG_LINES) -> str:
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 8192))
         text = file.read().decode(errors="replace")
-    return "\n".join([line for line in text.splitlines() if line.strip()][-count:])
+    lines = [line for line in text.splitlines() if line.strip()]
+    fatal = [number for number, line in enumerate(lines) if line.startswith("Fatal Python error")]
+    end = fatal[-1] + count if fatal else len(lines)  # below it stands the stack, the innermost call first
+    return "\n".join(lines[max(0, end - 2 * count) : end] if fatal else lines[-count:])
 
 
 def peak_memory_mib() -> float:
@@ -223,7 +226,7 @@ def _child_main(work: Callable[[], Any], connection: Any, parent: int, log: Path
     os.setpgid(0, 0)
     if log is not None:
         _redirect_output(log)
-    faulthandler.enable()
+    faulthandler.enable(file=2, all_threads=False)
     outbox = _Outbox(connection)
     try:
         with reporting_only(outbox):
@@ -247,6 +250,8 @@ def _redirect_output(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)  # whatever stood there before may lead elsewhere
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
 
 
 def _error_to_json(error: BaseException) -> dict[str, str]:
