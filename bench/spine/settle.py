@@ -1,6 +1,6 @@
 """Bars: every object of the real captures holds still where it is spawned.
 
-    python -m bench.spine.settle [CAPTURE ...] [--keep DIR]
+python -m bench.spine.settle [CAPTURE ...] [--keep DIR]
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import trimesh
 from numpy.typing import NDArray
@@ -112,11 +114,14 @@ def hull_excess(mesh: Mesh) -> float:
     return float(ConvexHull(mesh[0]).volume / solid_moments(*mesh)[0])
 
 
-def decompose(mesh: Mesh, *, max_hulls: int, threshold: float, max_faces: int, seed: int) -> list[Mesh]:
+def decompose(
+    mesh: Mesh, *, max_hulls: int, threshold: float, max_faces: int, seed: int, remesh: bool = False
+) -> list[Mesh]:
     """Approximate convex decomposition by CoACD (Wei et al., SIGGRAPH 2022). Slow: seconds to minutes.
 
     threshold: concavity at which cutting stops, a share of the object's size; max_faces: the mesh is decimated to
-    this first (time grows faster than the face count). The search settings cost a third of the default's time for
+    this first (time grows faster than the face count); remesh: through a voxel grid first, for meshes on which CoACD
+    aborts (it thickens thin walls a little). The search settings cost a third of the default's time for
     the same number of parts.
     """
     import coacd
@@ -125,9 +130,8 @@ def decompose(mesh: Mesh, *, max_hulls: int, threshold: float, max_faces: int, s
     coacd.set_log_level("error")
     vertices, faces = (np.asarray(part) for part in mesh)
     if len(faces) > max_faces:
-        vertices, faces = fast_simplification.simplify(
-            vertices.astype(np.float32), faces.astype(np.int32), target_count=max_faces
-        )
+        fewer = fast_simplification.simplify(vertices.astype(np.float32), faces, target_count=max_faces)  # pyright: ignore
+        vertices, faces = fewer[0], fewer[1]
     parts = coacd.run_coacd(
         coacd.Mesh(np.asarray(vertices, dtype=float), np.asarray(faces, dtype=np.int32)),
         threshold=threshold,
@@ -136,6 +140,8 @@ def decompose(mesh: Mesh, *, max_hulls: int, threshold: float, max_faces: int, s
         mcts_iterations=60,
         mcts_nodes=10,
         mcts_max_depth=2,
+        preprocess_mode="on" if remesh else "auto",
+        preprocess_resolution=60,
         seed=seed,
     )
     hulls = [np.asarray(points, dtype=float) for points, _ in parts if len(points) >= 4]
@@ -147,6 +153,24 @@ def _is_solid(points: Array, thinnest: float = 2e-4) -> bool:
     centred = points - points.mean(axis=0)
     axes = np.linalg.svd(centred, full_matrices=False)[2]
     return bool(np.ptp(centred @ axes.T, axis=0).min() > thinnest)
+
+
+def footprint_hull(polygon: Array, outlines: Sequence[Array], margin: float) -> Array:
+    """Convex counter-clockwise polygon (K, 2) around `polygon` (N, 2) and, with a margin [m], points (M, 2) each.
+
+    Equal to `polygon` where that holds everything already.
+    """
+    corners = np.array([(dx, dy) for dx in (-margin, margin) for dy in (-margin, margin)])
+    extra = [(outline[:, None] + corners).reshape(-1, 2) for outline in outlines]
+    if not extra:
+        return polygon
+    points = np.concatenate(extra)
+    equations = ConvexHull(polygon).equations
+    outside = (points @ equations[:, :2].T + equations[:, 2]).max(axis=1) > 1e-9
+    if not outside.any():
+        return polygon
+    every = np.concatenate([polygon, points[outside]])
+    return every[ConvexHull(every).vertices]
 
 
 def prism(polygon: Array, bottom: float, top: float) -> Mesh:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from blueprint.formats.mjcf import Contacts, TableFiles, scene_mjcf
 from blueprint.formats.obj import TexturedMesh, read_obj, write_obj
 from blueprint.geometry import colliders as shapes
 from blueprint.geometry.inertia import solid_inertia, solid_moments
-from blueprint.geometry.transforms import pose_to_matrix, rotation_angle
+from blueprint.geometry.transforms import Array, pose_to_matrix, rotation_angle, transform_points
 from blueprint.model.artifacts import Assets, Physics, Reconstruction
 from blueprint.model.materials import Material, material_of, named
 from blueprint.model.scene import Collider, ObjectAsset, PhysicalObject, Sourced
@@ -31,6 +31,7 @@ from blueprint.stages.rest import RestConfig, come_to_rest, settle_test
 
 SETTLE_FILE = "settle.xml"
 QUIET_FILE = "quiet.xml"
+TABLE_MARGIN_M = 0.02  # the table reaches at least this far beyond what stands on it
 
 
 class Override(Model):
@@ -71,9 +72,9 @@ def physics(
     _check_overrides(cfg, assets)
     shutil.copytree(assets.path("objects"), out / "objects", dirs_exist_ok=True)
     work = [(asset.name, _Work(asset, assets.path(asset.mesh), cfg)) for asset in assets.objects]
-    map_items(_collide, work, out / "colliders", what="colliders", timeout_s=cfg.coacd_timeout_s + 60)
+    map_items(_collide, work, out / "colliders", what="colliders", timeout_s=2 * cfg.coacd_timeout_s + 60)
     objects = [_physical(asset, assets, cfg, out) for asset in assets.objects]
-    write_table_collider(reconstruction, out / "table.obj")
+    write_table_collider(reconstruction, carrying_polygon(reconstruction, objects, out), out / "table.obj")
     spawned = _rest(objects, simulator, cfg.rest, out)
     test = settle_test(out / SETTLE_FILE, [item.asset.name for item in spawned], simulator, cfg.rest)
     if not test.passed:
@@ -173,9 +174,20 @@ def _choose(work: _Work, solid: shapes.Mesh, folder: Path) -> tuple[str, list[sh
     excess = shapes.hull_excess(solid)
     if excess <= cfg.hull_excess:
         return f"hull: {excess:.2f} x the solid's volume", [shapes.convex_hull(solid[0])]
-    outcome = run_child("decomposition", _decomposition(work, solid, folder), timeout_s=cfg.coacd_timeout_s)
-    if outcome.error is not None:
-        method = f"hull: decomposition failed ({outcome.error.message}); {excess:.2f} x the solid's volume"
+    error = None
+    for remesh in (False, True):
+        outcome = run_child(
+            "decomposition",
+            _decomposition(work, solid, folder, remesh=remesh),
+            timeout_s=cfg.coacd_timeout_s,
+            log=folder / "coacd.log",
+        )
+        (folder / "coacd.log").unlink(missing_ok=True)
+        error = outcome.error
+        if error is None:
+            break
+    if error is not None:
+        method = f"hull: decomposition failed ({error.message.splitlines()[0]}); {excess:.2f} x the solid's volume"
         return method, [shapes.convex_hull(solid[0])]
     parts = sorted(folder.glob("part_*.obj"))
     hulls = [read_obj(part) for part in parts]
@@ -185,7 +197,7 @@ def _choose(work: _Work, solid: shapes.Mesh, folder: Path) -> tuple[str, list[sh
     return f"coacd: {len(hulls)} hulls, {total:.2f} x the solid's volume", [(h.vertices, h.faces) for h in hulls]
 
 
-def _decomposition(work: _Work, solid: shapes.Mesh, folder: Path) -> Callable[[], int]:
+def _decomposition(work: _Work, solid: shapes.Mesh, folder: Path, *, remesh: bool) -> Callable[[], int]:
     """Runs in a child of its own: CoACD is native code that can hang or crash."""
     cfg = work.cfg
 
@@ -196,6 +208,7 @@ def _decomposition(work: _Work, solid: shapes.Mesh, folder: Path) -> Callable[[]
             threshold=cfg.coacd_threshold,
             max_faces=cfg.coacd_max_faces,
             seed=cfg.seed,
+            remesh=remesh,
         )
         if not hulls:
             raise IntegrityError("no hull came back")
@@ -213,10 +226,22 @@ def _colliders(asset: ObjectAsset, folder: Path) -> tuple[Collider, ...]:
     return tuple(Collider(mesh=f"colliders/{asset.name}/{name}") for name in hulls)
 
 
-def write_table_collider(reconstruction: Reconstruction, path: Path) -> None:
-    """The support's polygon as a slab below z = 0."""
-    support = reconstruction.support
-    vertices, faces = shapes.prism(np.array(support.polygon), -max(support.thickness_m, 0.01), 0.0)
+def carrying_polygon(reconstruction: Reconstruction, physics_objects: Sequence[PhysicalObject], files: Path) -> Array:
+    """The support's polygon (K, 2), widened where an object stands across the edge that the camera could see.
+
+    files: folder of the objects' meshes
+    """
+    outlines = []
+    for item in physics_objects:
+        points = transform_points(pose_to_matrix(item.asset.pose), read_obj(files / item.asset.mesh).vertices)
+        outlines.append(points[points[:, 2] < points[:, 2].min() + 0.02, :2])
+    polygon = np.array(reconstruction.support.polygon)
+    return shapes.footprint_hull(polygon, outlines, TABLE_MARGIN_M)
+
+
+def write_table_collider(reconstruction: Reconstruction, polygon: Array, path: Path) -> None:
+    """The table top as a slab below z = 0."""
+    vertices, faces = shapes.prism(polygon, -max(reconstruction.support.thickness_m, 0.01), 0.0)
     write_obj(TexturedMesh(vertices, faces), path)
 
 

@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 from blueprint.core.artifact import Config
 from blueprint.core.stage import stage
+from blueprint.formats.gltf import write_glb
 from blueprint.formats.mjcf import TableFiles, scene_mjcf
 from blueprint.formats.obj import TexturedMesh, write_obj
+from blueprint.formats.usd import write_scene
 from blueprint.geometry.colliders import prism
 from blueprint.geometry.transforms import matrix_to_rows
 from blueprint.model.artifacts import Physics, Reconstruction, SimScene
 from blueprint.model.capture import Camera
 from blueprint.model.scene import PhysicalObject, SceneBody, SceneCamera, Support
+from blueprint.stages.physics import carrying_polygon
 
 Array = NDArray[np.float64]
 
@@ -38,18 +41,21 @@ class SimSceneConfig(Config):
 @stage(version="1")
 def simscene(reconstruction: Reconstruction, physics: Physics, cfg: SimSceneConfig, out: Path) -> SimScene:
     """Write `scene.xml`, `scene.usda`, `scene.glb` and the meshes and textures they share."""
-    table = gather_assets(reconstruction, physics, out / "assets")
+    polygon = carrying_polygon(reconstruction, physics.objects, physics.path("."))
+    table = gather_assets(reconstruction, physics, polygon, out / "assets")
     cameras = scene_cameras(reconstruction, physics, cfg)
     (out / "scene.xml").write_text(scene_mjcf(physics.objects, table, cameras, floor_z=cfg.floor_z))
+    write_scene(out / "scene.usda", out / "assets", physics.objects, table, cameras, floor_z=cfg.floor_z)
+    write_glb(out / "scene.glb", out / "assets", physics.objects, table)
     return SimScene(
         bodies=tuple(_body(item) for item in physics.objects),
         cameras=cameras,
-        table_polygon=reconstruction.support.polygon,
+        table_polygon=tuple((x, y) for x, y in polygon.tolist()),
         settle=physics.settle,
     )
 
 
-def gather_assets(reconstruction: Reconstruction, physics: Physics, assets: Path) -> TableFiles:
+def gather_assets(reconstruction: Reconstruction, physics: Physics, polygon: Array, assets: Path) -> TableFiles:
     """Copy every mesh and texture below `assets`; returns the table's files there."""
     for folder in ("objects", "colliders"):
         shutil.copytree(physics.path(folder), assets / folder, dirs_exist_ok=True)
@@ -63,13 +69,15 @@ def gather_assets(reconstruction: Reconstruction, physics: Physics, assets: Path
     if support.texture is not None:
         texture = "table/texture.png"
         shutil.copyfile(reconstruction.path(support.texture), assets / texture)
-    write_obj(table_mesh(support), assets / "table/visual.obj", texture=None if texture is None else "texture.png")
+    write_obj(
+        table_mesh(support, polygon), assets / "table/visual.obj", texture=None if texture is None else "texture.png"
+    )
     return TableFiles(collider="table/collider.obj", visual="table/visual.obj", texture=texture)
 
 
-def table_mesh(support: Support) -> TexturedMesh:
+def table_mesh(support: Support, polygon: Array) -> TexturedMesh:
     """The slab with the captured texture on top; its rim shows the texture's border pixels."""
-    vertices, faces = prism(np.array(support.polygon), -max(support.thickness_m, 0.01), 0.0)
+    vertices, faces = prism(polygon, -max(support.thickness_m, 0.01), 0.0)
     x_min, y_min, x_max, y_max = support.texture_bounds
     uv = (vertices[:, :2] - [x_min, y_min]) / [x_max - x_min, y_max - y_min]
     corners = vertices[faces]
