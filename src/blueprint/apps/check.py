@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from blueprint.apps import session
 from blueprint.core.errors import BlueprintError
-from blueprint.core.run import Step, plan
-from blueprint.core.store import damage
+from blueprint.core.store import FileRecord, Scene, damage, read_receipt
+from blueprint.pipeline import STAGES
 
 
 def check(scene: Path) -> dict[str, Any]:
-    """Hash every file of every current result, then look at it as its format demands. ok: there are no problems."""
-    job = session.reopen(scene)
-    steps = plan(job)
-    results = [_check_step(step) for step in steps if step.root is not None]
-    pending = [step.stage.name for step in steps if step.root is None]
+    """Hash every file of every latest result, then look at it as its format demands. ok: there are no problems."""
+    store = Scene.existing(scene)
+    current = store.current()
+    results = [_check_result(name, store.folder(name, current[name])) for name in _order(current)]
     return {
-        "scene": str(job.scene.root),
-        "ok": all(not result["problems"] for result in results),
+        "scene": str(store.root),
+        "ok": bool(results) and all(not result["problems"] for result in results),
         "stages": results,
-        "pending": pending,
     }
+
+
+def _order(current: Iterable[str]) -> list[str]:
+    """Names of stages as in the pipeline; those it no longer has come last."""
+    known = [stage.name for stage in STAGES]
+    return sorted(current, key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
 def text(value: dict[str, Any]) -> str:
@@ -36,26 +39,27 @@ def text(value: dict[str, Any]) -> str:
         lines += [f"    {escape(problem)}" for problem in result["problems"]]
         if result["problems"]:
             lines.append(f"    [cyan]hint:[/cyan] delete {escape(result['folder'])} and run again: it is made anew")
-    if value["pending"]:
-        lines.append(f"[yellow]not up to date: {', '.join(value['pending'])}[/yellow]")
+    if not value["stages"]:
+        lines.append("[yellow]nothing was made here yet[/yellow]")
     lines.append("[green]whole[/green]" if value["ok"] else "[red]damaged[/red]")
     return "\n".join(lines)
 
 
-def _check_step(step: Step) -> dict[str, Any]:
-    assert step.root is not None and step.receipt is not None
-    problems = damage(step.root, step.receipt, full=True)
-    hook = HOOKS.get(step.stage.name)
-    if hook is not None and not problems:
-        try:
-            problems = hook(step.root)
-        except BlueprintError as error:
-            problems = [error.message]
+def _check_result(stage: str, root: Path) -> dict[str, Any]:
+    files: dict[str, FileRecord] = {}
+    try:
+        receipt = read_receipt(root)
+        files = receipt.files
+        problems = damage(root, receipt, full=True)
+        if not problems and stage in HOOKS:
+            problems = HOOKS[stage](root)
+    except BlueprintError as error:
+        problems = [error.message]
     return {
-        "stage": step.stage.name,
-        "folder": str(step.root),
-        "files": len(step.receipt.files),
-        "bytes": sum(record.size for record in step.receipt.files.values()),
+        "stage": stage,
+        "folder": str(root),
+        "files": len(files),
+        "bytes": sum(record.size for record in files.values()),
         "problems": problems,
     }
 
@@ -70,8 +74,15 @@ def _mjcf(name: str) -> Callable[[Path], list[str]]:
     return load
 
 
+def _dataset(root: Path) -> list[str]:
+    from blueprint.formats.lerobot_check import check_dataset
+
+    return [str(finding) for finding in check_dataset(root / "dataset", decode=True)]
+
+
 # stage -> problems found in the folder of its result
 HOOKS: dict[str, Callable[[Path], list[str]]] = {
     "simscene": _mjcf("scene.xml"),
     "workcell": _mjcf("workcell.xml"),
+    "dataset": _dataset,
 }

@@ -124,11 +124,15 @@ def _usage(parser: argparse.ArgumentParser) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    from blueprint.apps.console import ConsoleReporter
     from blueprint.apps.demo import make_capture
+    from blueprint.apps.headlines import headline
+    from blueprint.core.report import reporting
 
+    with ConsoleReporter(headline) as console, reporting(console):
+        arguments.capture = make_capture(arguments.out / "capture", arguments.seed or 0)
     arguments.scene = arguments.out
     arguments.simulator = "mujoco"
-    arguments.capture = make_capture(arguments.out / "capture", arguments.seed or 0)
     return _run(arguments)
 
 

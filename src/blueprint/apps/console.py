@@ -58,7 +58,7 @@ class ConsoleReporter:
     """
 
     def __init__(self, headline: Callable[[str, str], str]) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._headline = headline
         self._live = self._console.is_terminal
         self._bars: dict[str, TaskID] = {}

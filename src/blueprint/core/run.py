@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from blueprint.core import backends, code
 from blueprint.core.artifact import Artifact
-from blueprint.core.errors import BlueprintError, SettingsError, TransientError
+from blueprint.core.errors import BlueprintError, IntegrityError, SettingsError, TransientError
 from blueprint.core.execute import jobs_limited
 from blueprint.core.files import fsync_tree
 from blueprint.core.process import Outcome, peak_memory_mib, run_child
@@ -92,8 +92,8 @@ def run(job: Job, until: str | None = None) -> list[Step]:
     The caller holds the scene's lease. Emits stage_start, stage_done, stage_reused and stage_failed.
     """
     stages = needed_for(check_graph(job), until)
-    for stage in stages:  # before any work: does what the settings name exist?
-        _backends_of(job, stage)
+    for stage in stages:  # before any work: does what the settings name exist, and of what code is it?
+        key_parts(job, stage, {})
     name = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}"
     steps: dict[type[Artifact], Step] = {}
     with reporting(EventLog(job.scene.run_file(name, "jsonl"))):
@@ -144,16 +144,19 @@ def assess(job: Job, stage: Stage, steps: dict[type[Artifact], Step]) -> Step:
     if missing:
         return Step(stage, "waits", None, (f"its input {missing[0]} must be made first",))
     parts = key_parts(job, stage, {name: digests[kind] for name, kind in stage.inputs.items()})
-    root = job.scene.folder(stage.name, parts.key)
-    if root.is_dir():
-        receipt = read_receipt(root)
-        broken = damage(root, receipt, full=False)
-        if not broken:
-            return Step(stage, "done", parts, (), root, receipt)
-        return Step(stage, "stale", parts, tuple(f"its result is damaged: {text}" for text in broken))
-    before = job.scene.current().get(stage.name)
-    old = read_receipt(job.scene.folder(stage.name, before)).parts if before else None
-    return Step(stage, "stale", parts, changes(old, parts))
+    try:
+        root = job.scene.folder(stage.name, parts.key)
+        if root.is_dir():
+            receipt = read_receipt(root)
+            broken = damage(root, receipt, full=False)
+            if not broken:
+                return Step(stage, "done", parts, (), root, receipt)
+            return Step(stage, "stale", parts, tuple(f"its result is damaged: {text}" for text in broken))
+        before = job.scene.current().get(stage.name)
+        old = read_receipt(job.scene.folder(stage.name, before)).parts if before else None
+        return Step(stage, "stale", parts, changes(old, parts))
+    except IntegrityError as error:
+        return Step(stage, "stale", parts, (f"its result is damaged: {error.message.splitlines()[0]}",))
 
 
 def key_parts(job: Job, stage: Stage, inputs: dict[str, str]) -> KeyParts:
