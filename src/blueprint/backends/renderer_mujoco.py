@@ -8,6 +8,7 @@ The graphics context is made at the first `render` and dies with the iterator: c
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -150,6 +151,8 @@ class _Canvas:
 
 @contextmanager
 def _canvas(model: Any, width: int, height: int) -> Iterator[_Canvas]:
+    model = copy.copy(model)
+    _fit_sensors(model, width / height)
     model.vis.global_.offwidth = max(width, model.vis.global_.offwidth)
     model.vis.global_.offheight = max(height, model.vis.global_.offheight)
     gl = _gl_context(width, height)
@@ -205,6 +208,12 @@ def _keep_one_shadow(model: Any) -> None:
     model.light_castshadow[casting[1:]] = 0
 
 
+def _fit_sensors(model: Any, aspect: float) -> None:
+    """MuJoCo squeezes a sensor into a picture of another aspect; crop or widen the sensor at its sides instead."""
+    given = model.cam_sensorsize[:, 1] > 0
+    model.cam_sensorsize[given, 0] = model.cam_sensorsize[given, 1] * aspect
+
+
 def _place(model: Any, data: Any, qpos: NDArray[np.float64]) -> None:
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
@@ -225,16 +234,14 @@ def _require_fit(model: Any, qpos: NDArray[np.float64]) -> None:
 
 
 def _intrinsics(model: Any, camera: int, width: int, height: int) -> Camera:
-    """Square pixels, from the vertical field of view; principal point in the middle (pixel centres at integers).
+    """From the vertical field of view; pixel centres have integer coordinates.
 
-    A camera given by sensor size and focal length is drawn by MuJoCo with its own focal lengths and principal point.
+    MuJoCo shifts the frustum, not the picture, by a camera's `principalpixel`: (cx, cy) = middle - principalpixel.
     """
-    sensor = model.cam_sensorsize[camera]
-    if sensor[0] > 0 and sensor[1] > 0:
-        fx, fy = model.cam_intrinsic[camera, :2] / sensor * (width, height)
-        px, py = model.cam_intrinsic[camera, 2:] / sensor * (width, height)
-        return Camera(
-            width=width, height=height, fx=fx, fy=fy, cx=(width - 1) / 2 - px, cy=(height - 1) / 2 + py
-        )  # mujoco's principal point is an offset of the frustum
+    cx, cy = (width - 1) / 2, (height - 1) / 2
+    sensor_height = model.cam_sensorsize[camera, 1]
+    if sensor_height > 0:
+        fx, fy, px, py = model.cam_intrinsic[camera] / sensor_height * height
+        return Camera(width=width, height=height, fx=fx, fy=fy, cx=cx - px, cy=cy - py)
     focal = height / 2 / np.tan(np.deg2rad(model.cam_fovy[camera]) / 2)
-    return Camera(width=width, height=height, fx=focal, fy=focal, cx=(width - 1) / 2, cy=(height - 1) / 2)
+    return Camera(width=width, height=height, fx=focal, fy=focal, cx=cx, cy=cy)
