@@ -1,0 +1,120 @@
+"""Dataset: what was recorded, as LeRobot reads it, with side files that line up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import toy_episodes
+from blueprint.backends.renderer_mujoco import RendererMujoco
+from blueprint.core.errors import IntegrityError
+from blueprint.formats.lerobot_check import check_dataset
+from blueprint.formats.video import decode_color, decode_gray
+from blueprint.model.artifacts import Dataset, Episodes, Recording, TaskSet, Workcell
+from blueprint.stages.dataset import DatasetConfig, dataset
+from blueprint.stages.recording import RecordingConfig, recording
+
+Inputs = tuple[Workcell, TaskSet, Episodes, Recording]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
+    folder = tmp_path_factory.mktemp("inputs")
+    workcell = toy_episodes.make_workcell(folder / "workcell")
+    taskset = toy_episodes.make_taskset(folder / "taskset")
+    episodes = toy_episodes.make_episodes(folder / "episodes", workcell, taskset, lengths=(6, 4, 9))
+    cfg = RecordingConfig(width=64, height=64)
+    out = folder / "recording"
+    return workcell, taskset, episodes, recording.function(workcell, episodes, RendererMujoco(), cfg, out).save(out)
+
+
+def make(inputs: Inputs, out: Path, **settings: object) -> Dataset:
+    return dataset.function(*inputs, DatasetConfig.model_validate(settings), out).save(out)
+
+
+@pytest.fixture(scope="module")
+def made(inputs: Inputs, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return make(inputs, tmp_path_factory.mktemp("dataset"))
+
+
+def test_the_check_finds_nothing(made: Dataset) -> None:
+    assert check_dataset(made.path(made.folder), decode=True) == []
+    assert (made.episodes, made.frames, made.fps) == (3, 19, 15)
+    assert made.tasks == ("lift the red box", "lift the blue box")
+
+
+def test_states_and_actions_are_those_of_the_successful_episodes(made: Dataset, inputs: Inputs) -> None:
+    rows = pq.read_table(made.path(f"{made.folder}/data/chunk-000/file-000.parquet"))
+    episodes = inputs[2]
+    states = [np.load(episodes.path(e.states or "")) for e in episodes.episodes if e.success]
+    for column, key in (("observation.state", "state"), ("action", "action")):
+        expected = np.concatenate([arrays[key] for arrays in states])
+        np.testing.assert_array_equal(np.array(rows[column].to_pylist(), np.float32), expected)
+    info = json.loads(made.path(f"{made.folder}/meta/info.json").read_text())
+    assert info["features"]["action"]["names"] == list(toy_episodes.STATE_NAMES)
+    assert info["robot_type"] == "toy_arm"
+
+
+def test_side_files_line_up_with_the_frames(made: Dataset, inputs: Inputs) -> None:
+    root = made.path(f"{made.folder}/sidecar")
+    episodes, drawn = inputs[2], inputs[3]
+    lines = [json.loads(line) for line in (root / "episodes.jsonl").read_text().splitlines()]
+    assert [line["source_episode"] for line in lines] == [0, 2, 3]
+    for line, recorded in zip(lines, drawn.episodes, strict=True):
+        name = f"{line['episode_index']:06d}"
+        poses = pq.read_table(root / "poses" / f"{name}.parquet")
+        assert poses["frame_index"].to_pylist() == list(range(recorded.frames))
+        states = np.load(episodes.path(episodes.episodes[line["source_episode"]].states or ""))
+        height = np.array(poses[f"body/{line['task']['object']}"].to_pylist())[:, 2]
+        assert np.ptp(height) > 0.1, "the toy's object floats up"
+        assert poses["segment"].to_pylist() == [toy_episodes.SEGMENTS[i] for i in states["segment"]]
+        for camera in made.cameras:
+            depth = list(decode_gray(root / "depth" / camera / f"{name}.mkv"))
+            assert len(depth) == recorded.frames
+    scene = json.loads((root / "scene.json").read_text())
+    assert set(scene["cameras"]) == set(made.cameras)
+    labels = np.unique(next(decode_gray(root / "segmentation/scene/000000.mkv")))
+    assert {"red_box", "blue_box"} <= {scene["segmentation"][str(value)] for value in labels}
+
+
+def test_videos_are_the_recorded_ones_to_the_bit(made: Dataset, inputs: Inputs) -> None:
+    drawn = inputs[3]
+    for c, camera in enumerate(made.cameras):
+        path = made.path(f"{made.folder}/videos/observation.images.{camera}/chunk-000/file-000.mp4")
+        apart = [frame for e in drawn.episodes for frame in decode_color(drawn.path(e.tracks[c].video))]
+        np.testing.assert_array_equal(np.stack(list(decode_color(path))), np.stack(apart))
+
+
+def test_two_datasets_are_equal_in_bytes(made: Dataset, inputs: Inputs, tmp_path: Path) -> None:
+    make(inputs, tmp_path)
+    files = [path.relative_to(made.root) for path in sorted(made.root.rglob("*")) if path.is_file()]
+    assert len(files) > 20
+    for file in files:
+        assert (tmp_path / file).read_bytes() == (made.root / file).read_bytes(), file
+
+
+def test_the_card_says_that_the_data_is_simulated_and_whose_licence_binds(inputs: Inputs, tmp_path: Path) -> None:
+    made = make(inputs, tmp_path, licence="cc-by-4.0", licence_note="Captured by the Toy Lab.")
+    card = made.path(f"{made.folder}/README.md").read_text()
+    assert card.startswith('---\nlicense: "cc-by-4.0"\n')
+    assert "sensor_source: mujoco" in card and "Captured by the Toy Lab." in card
+    assert "| lift the red box | 1 |" in card and "| lift the blue box | 2 |" in card
+
+
+def test_a_recording_of_other_episodes_is_refused(inputs: Inputs, tmp_path: Path) -> None:
+    workcell, taskset, episodes, drawn = inputs
+    longer = episodes.episodes[0].model_copy(update={"frames": 7})
+    other = episodes.model_copy(update={"episodes": (longer, *episodes.episodes[1:])}).bind(episodes.root)
+    with pytest.raises(IntegrityError, match="recorded episode 0"):
+        make((workcell, taskset, other, drawn), tmp_path)
+
+
+def test_a_task_that_is_not_in_the_set_is_refused(inputs: Inputs, tmp_path: Path) -> None:
+    workcell, taskset, episodes, drawn = inputs
+    fewer = taskset.model_copy(update={"tasks": taskset.tasks[:1]}).bind(taskset.root)
+    with pytest.raises(IntegrityError, match="lift the blue box"):
+        make((workcell, fewer, episodes, drawn), tmp_path)
