@@ -1,0 +1,61 @@
+"""What any simulator must do, held against MuJoCo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blueprint.backends.simulator_mujoco import SimulatorMujoco
+from blueprint.core.errors import InputError
+
+SLIDER = """<mujoco><option timestep="0.002" gravity="0 0 0"/><worldbody>
+<body name="cart"><joint name="x" type="slide" axis="1 0 0" damping="1"/><geom size="0.1" mass="1"/></body></worldbody>
+<actuator><position joint="x" kp="100" kv="20"/></actuator></mujoco>"""
+BALLS = """<mujoco><worldbody><geom type="plane" size="1 1 1"/>
+<body name="ball" pos="0 0 0.095"><freejoint/><geom size="0.1" mass="1"/></body></worldbody></mujoco>"""
+
+
+def opened(tmp_path: Path, text: str, qpos: np.ndarray | None = None):
+    model = tmp_path / "model.xml"
+    model.write_text(text)
+    return SimulatorMujoco().open(model, qpos)
+
+
+def test_same_start_and_controls_give_the_same_bits(tmp_path: Path) -> None:
+    results = []
+    for _ in range(2):
+        simulation = opened(tmp_path, SLIDER)
+        for target in (0.1, -0.2, 0.3):
+            simulation.advance(np.array([target]), 0.1)
+        results.append((simulation.qpos.tobytes(), simulation.qvel.tobytes()))
+        simulation.close()
+    assert results[0] == results[1]
+
+
+def test_targets_move_linearly_over_the_interval(tmp_path: Path) -> None:
+    whole, pieces = opened(tmp_path, SLIDER), opened(tmp_path, SLIDER)
+    whole.advance(np.array([0.4]), 0.4)
+    for target in (0.1, 0.2, 0.3, 0.4):
+        pieces.advance(np.array([target]), 0.1)
+    np.testing.assert_allclose(whole.qpos, pieces.qpos, atol=1e-9)
+
+
+def test_contacts_name_both_bodies_and_carry_the_weight(tmp_path: Path) -> None:
+    simulation = opened(tmp_path, BALLS)
+    ((a, b, distance, _),) = simulation.contacts()
+    assert (a, b) == (0, 1)
+    assert distance == pytest.approx(-0.005)
+    np.testing.assert_allclose(simulation.normals(), [[0, 0, 1]], atol=1e-9)
+    simulation.advance(np.zeros(0), 2.0)
+    assert simulation.contacts()[0][3] == pytest.approx(9.81, rel=0.01)
+
+
+def test_wrong_state_or_file_teaches(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="3 positions for a model of 1"):
+        opened(tmp_path, SLIDER, np.zeros(3))
+    with pytest.raises(InputError, match="cannot load"):
+        opened(tmp_path, "<mujoco><geom/></mujoco>")
+    with pytest.raises(InputError, match="2 controls"):
+        opened(tmp_path, SLIDER).advance(np.zeros(2), 0.1)
