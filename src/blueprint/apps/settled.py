@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from blueprint.core.code import PACKAGE
+from blueprint.core.errors import IntegrityError
 from blueprint.core.files import digest, file_digest, files_below, write_json
 from blueprint.core.settings import ENVIRONMENT, settings_file
 from blueprint.core.store import Receipt, Scene, damage
@@ -67,7 +68,10 @@ def recall(scene: Scene, print_of_all: str) -> tuple[list[Receipt], list[Path]] 
     current = scene.current()
     if value["fingerprint"] != print_of_all or any(current.get(s) != key for s, key in value["stages"].items()):
         return None
-    receipts = [scene.receipt(stage, key) for stage, key in value["stages"].items()]
+    try:
+        receipts = [scene.receipt(stage, key) for stage, key in value["stages"].items()]
+    except IntegrityError:  # the plan will see it too, and make the result anew
+        return None
     if any(damage(scene.folder(receipt.stage, receipt.key), receipt, full=False) for receipt in receipts):
         return None
     outputs = [Path(name) for name in value["outputs"]]
