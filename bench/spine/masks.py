@@ -1,4 +1,4 @@
-"""Bars of segmentation: instance masks against the captures' hand-drawn ones. `python -m bench.spine.masks` lists them."""
+"""Bars of segmentation: instance masks against the captures' hand-drawn ones; `python -m bench.spine.masks`."""
 
 from __future__ import annotations
 

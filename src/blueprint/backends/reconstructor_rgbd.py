@@ -1,4 +1,4 @@
-"""Classical reconstruction from measured depth: planes by RANSAC, objects by geometry and colour; no learned weights."""
+"""Classical reconstruction from measured depth: plane by RANSAC, objects by geometry and colour, no learned weights."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from blueprint.model.scene import CameraView, Instance, Support
 
 LEAST_TABLE_M2 = 0.01
 FARTHEST_M = 2.5  # beyond, the noise of table-top sensors hides what stands on a table
+EDGE_M = 0.005  # half a cell of the outline's grid: nearer to the edge, inside and outside are not told apart
+NEAR_M = 0.08  # an object at the table's edge hides at most this much of the table behind its own foot
+LEVEL_COSINE = 0.9  # a surface at the table's height that is steeper than 25 deg is not the table
 THICKNESS_M = 0.02  # of the slab that stands for the table; its underside is not seen
 
 
 @dataclass(frozen=True)
 class FoundSupport:
-    """T_world_camera (4, 4) of the first frame; polygon (K, 2) [m], world; residual_m: RMS; sigma_at_1m: sensor noise"""
+    """T_world_camera (4, 4) of the first frame; polygon (K, 2) [m], world; residual_m: RMS; sigma_at_1m [m]: noise"""
 
     T_world_camera: NDArray[np.float64]
     polygon: NDArray[np.float64]
@@ -46,7 +49,7 @@ class Segments:
 
 
 class ReconstructorRgbd:
-    """Finds the table in the first frame and the objects on it. World: z up from the table, y where the camera looks."""
+    """Finds the table in the first frame and the objects on it. World: z up from the table, y along the view."""
 
     name = "rgbd"
     version = "1"
@@ -70,9 +73,8 @@ class ReconstructorRgbd:
         images.write_depth(out / "depth" / f"{first.id}.npy", depth)
         images.write_labels(out / "labels" / f"{first.id}.png", segments.labels)
         T = support.T_world_camera
-        texture = plane_texture(
-            support.polygon, [PlaneView(color, support_pixels(view, segments.labels), first.camera, T)]
-        )
+        polygon = carrying_polygon(support.polygon, view, segments.labels)
+        texture = plane_texture(polygon, [PlaneView(color, support_pixels(view, segments.labels), first.camera, T)])
         images.write_color(out / "support.png", texture.image)
         return Reconstruction(
             views=(
@@ -86,7 +88,7 @@ class ReconstructorRgbd:
                 ),
             ),
             support=Support(
-                polygon=tuple((float(x), float(y)) for x, y in support.polygon),
+                polygon=tuple((float(x), float(y)) for x, y in polygon),
                 residual_m=support.residual_m,
                 thickness_m=THICKNESS_M,
                 texture="support.png",
@@ -116,7 +118,8 @@ def find_support(
     height = best.plane.height(cloud)
     on = np.abs(height) < planes.plane_tolerance(cloud[:, 2])
     T = planes.world_from_camera(best.plane, np.median(cloud[on], axis=0))
-    polygon = planes.support_polygon(transform_points(T, cloud[on])[:, :2])
+    level = depths.surface_normals(points, depth > 0)[near] @ best.plane.normal > LEVEL_COSINE
+    polygon = planes.support_polygon(transform_points(T, cloud[on & level])[:, :2])
     middle = (polygon.min(axis=0) + polygon.max(axis=0)) / 2
     T[:2, 3] -= middle
     if planes.signed_area(polygon) < LEAST_TABLE_M2:
@@ -142,8 +145,15 @@ def table_view(
         world=world,
         normal=normal,
         sigma=depths.depth_sigma(depth, support.sigma_at_1m),
-        over=planes.inside_polygon(support.polygon, world[..., :2], 0.01) & (depth > 0),
+        over=planes.inside_polygon(support.polygon, world[..., :2], -EDGE_M) & (depth > 0),
+        near=planes.inside_polygon(support.polygon, world[..., :2], NEAR_M) & (depth > 0),
     )
+
+
+def carrying_polygon(polygon: NDArray[np.float64], view: TableView, labels: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The outline (K, 2) [m] grown to hold what was seen of every object: it stands, so there is table below it."""
+    seen = (labels > 0) & view.valid & view.near
+    return planes.convex_polygon(np.concatenate([polygon, view.world[seen][:, :2]]))
 
 
 def support_pixels(view: TableView, labels: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -190,14 +190,14 @@ def _camera(file: Path, meta: dict[str, Any], entry: dict[str, Any], where: str)
     own = entry.get("camera") if isinstance(entry.get("camera"), dict) else {}
     values: dict[str, Any] = {**shared, **own}  # type: ignore[dict-item]
     if "K" in entry:
-        values = {**values, **dict(zip(("fx", "fy", "cx", "cy"), matrix_values(entry["K"], f"{where}.K", file)))}
+        values = {**values, **matrix_values(entry["K"], f"{where}.K", file)}
     return camera_values(values, f"camera of {where}", file)
 
 
 def camera_values(values: dict[str, Any], what: str, file: Path) -> RawCamera:
     """fx, fy, cx, cy (or a 3x3 K), and optionally width, height, dist. Raises InputError when one is missing."""
     if "K" in values and "fx" not in values:
-        values = {**values, **dict(zip(("fx", "fy", "cx", "cy"), matrix_values(values["K"], f"{what}.K", file)))}
+        values = {**values, **matrix_values(values["K"], f"{what}.K", file)}
     missing = [key for key in ("fx", "fy", "cx", "cy") if values.get(key) is None]
     if missing:
         raise InputError(
@@ -222,13 +222,13 @@ def camera_values(values: dict[str, Any], what: str, file: Path) -> RawCamera:
     )
 
 
-def matrix_values(value: object, what: str, file: Path) -> tuple[float, float, float, float]:
-    """(fx, fy, cx, cy) of a 3x3 camera matrix, nested or flat row by row."""
+def matrix_values(value: object, what: str, file: Path) -> dict[str, float]:
+    """fx, fy, cx, cy of a 3x3 camera matrix, nested or flat row by row."""
     flat = [x for row in value for x in (row if isinstance(row, list) else [row])] if isinstance(value, list) else []
     if len(flat) != 9:
         raise InputError(f"{file}: {what} is no 3x3 matrix", "write it row by row: [[fx,0,cx],[0,fy,cy],[0,0,1]]")
     m = [number(x, what, file) for x in flat]
-    return m[0], m[4], m[2], m[5]
+    return {"fx": m[0], "fy": m[4], "cx": m[2], "cy": m[5]}
 
 
 def pose_rows(value: object, what: str, file: Path) -> Matrix:
@@ -243,7 +243,7 @@ def pose_rows(value: object, what: str, file: Path) -> Matrix:
         - r[0][1] * (r[1][0] * r[2][2] - r[1][2] * r[2][0])
         + r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0])
     )
-    if max(map(abs, dots)) > 1e-2 or det < 0 or max(abs(a - b) for a, b in zip(rows[3], (0, 0, 0, 1))) > 1e-6:
+    if max(map(abs, dots)) > 1e-2 or det < 0 or rows[3] != (0.0, 0.0, 0.0, 1.0):
         raise InputError(
             f"{file}: {what} is no rigid transform (rotation with determinant +1, last row 0 0 0 1)",
             "T_world_cam maps camera points into the world, in metres, without scale or mirror",

@@ -19,10 +19,12 @@ Array = NDArray[np.float64]
 
 CREASE_RAD = np.deg2rad(30.0)  # a crease this sharp with this contrast is an edge of weight 1
 CONTRAST = 30.0
+CONTRAST_SHARE = 0.25  # prints have more contrast than edges, so colour only sways
 GAP = 0.012  # depth step relative to distance that already cuts parts
-CERTAIN = 0.4  # mean border weight below which two patches are one thing beyond doubt
-STANDING = 0.8  # mean border weight that separates two things that both stand on the table
-ATTACHED = 1.0  # ... that separates something from what alone could hold it up
+PIECE = 0.7  # mean border weight up to which patches are merged into pieces
+CERTAIN = 0.4  # ... up to which they are one thing beyond doubt
+STANDING = 0.8  # weight that separates two pieces that both stand on the table
+ATTACHED = 1.0  # ... that separates a piece from what alone could hold it up
 SMALL_PX = 400
 SMALL_SHARE = 0.06
 
@@ -31,7 +33,8 @@ def border_weight(graph: PatchGraph) -> Array:
     """(E,) evidence that a border separates two objects; 1 = a clear edge, at most 3."""
     a, b = graph.edges.T
     distance = np.maximum((graph.distance[a] + graph.distance[b]) / 2, 0.3)
-    crease = np.clip(graph.bend / CREASE_RAD, 0.0, 2.0) * (0.5 + 0.5 * np.minimum(graph.contrast / CONTRAST, 1.0))
+    shade = 1 - CONTRAST_SHARE * (1 - np.minimum(graph.contrast / CONTRAST, 1.0))
+    crease = np.clip(graph.bend / CREASE_RAD, 0.0, 2.0) * shade
     step = 0.8 * np.maximum(0.0, graph.gap / (GAP * distance) - 0.5)
     return np.minimum(crease + step, 3.0)
 
@@ -41,7 +44,7 @@ def group_patches(graph: PatchGraph, low: Array) -> NDArray[np.int64]:
     <= 0 means that the patch reaches down to the table."""
     count = len(graph.pixels)
     weight = border_weight(graph)
-    group = merge_average(count, graph.edges, weight, graph.length, STANDING)
+    group = merge_average(count, graph.edges, weight, graph.length, PIECE)
     while True:
         target = _absorption(graph, weight, group, low)
         if target is None:
@@ -55,7 +58,10 @@ def fine_groups(graph: PatchGraph) -> NDArray[np.int64]:
 
 
 def _absorption(graph: PatchGraph, weight: Array, group: NDArray[np.int64], low: Array) -> tuple[int, int] | None:
-    """(region, neighbour that takes it) for the smallest region that is no object of its own, if there is one."""
+    """(region, neighbour that takes it) for a region that is no object of its own, small ones first, if there is one.
+
+    Two pieces of one palette are more likely one object (a tool and its battery) than two pieces of different ones.
+    """
     a, b = group[graph.edges[:, 0]], group[graph.edges[:, 1]]
     across = a != b
     if not across.any():
@@ -64,11 +70,12 @@ def _absorption(graph: PatchGraph, weight: Array, group: NDArray[np.int64], low:
     code = np.minimum(a, b)[across] * count + np.maximum(a, b)[across]
     values, inverse = np.unique(code, return_inverse=True)
     length = np.bincount(inverse, graph.length[across])
-    mean = np.bincount(inverse, (weight * graph.length)[across]) / length
+    first, second = values // count, values % count
+    likeness = _likeness(graph, group, first, second)
+    mean = np.bincount(inverse, (weight * graph.length)[across]) / length * (1.2 - 0.75 * likeness)
     size = np.bincount(group, graph.pixels, count)
     lowest = np.full(count, np.inf)
     np.minimum.at(lowest, group, low)
-    first, second = values // count, values % count
     for region in sorted(set(first.tolist()) | set(second.tolist()), key=lambda r: (size[r], r)):
         mine = np.flatnonzero((first == region) | (second == region))
         other = np.where(first[mine] == region, second[mine], first[mine])
@@ -76,7 +83,21 @@ def _absorption(graph: PatchGraph, weight: Array, group: NDArray[np.int64], low:
             return region, int(other[np.argmax(length[mine])])
         if lowest[region] > 0 and mean[mine].min() < ATTACHED:
             return region, int(other[np.argmin(mean[mine])])
-    return None
+    weakest = int(np.argmin(mean))
+    return (int(second[weakest]), int(first[weakest])) if mean[weakest] < STANDING else None
+
+
+def _likeness(
+    graph: PatchGraph, group: NDArray[np.int64], first: NDArray[np.int64], second: NDArray[np.int64]
+) -> Array:
+    """Share of colours that each pair of regions has in common (histogram intersection)."""
+    regions, index = np.unique(group, return_inverse=True)
+    palette = np.zeros((len(regions), graph.palette.shape[1]))
+    np.add.at(palette, index, graph.palette)
+    palette /= np.maximum(palette.sum(axis=1, keepdims=True), 1)
+    place = {int(region): i for i, region in enumerate(regions)}
+    pairs = [(place[int(a)], place[int(b)]) for a, b in zip(first, second, strict=True)]
+    return np.array([float(np.minimum(palette[i], palette[j]).sum()) for i, j in pairs])
 
 
 def label_bend(graph: PatchGraph, label: NDArray[np.int64]) -> Array:

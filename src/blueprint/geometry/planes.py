@@ -171,11 +171,11 @@ def _footprint(cells: NDArray[np.int_], shape: tuple[int, ...]) -> tuple[Mask, i
     return mask > 0, int(largest.sum())
 
 
-def largest_part(cells: NDArray[np.int_], shape: tuple[int, ...]) -> Mask:
-    """Mask of the largest connected part of occupied cells (N, 2); gaps of up to 4 cells are bridged."""
+def largest_part(cells: NDArray[np.int_], shape: tuple[int, ...], *, bridge: int = 5) -> Mask:
+    """Mask of the largest connected part of occupied cells (N, 2); gaps narrower than `bridge` cells are closed."""
     occupied = np.zeros(shape, np.uint8)
     occupied[cells[:, 0], cells[:, 1]] = 1
-    occupied = cv2.morphologyEx(occupied, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    occupied = cv2.morphologyEx(occupied, cv2.MORPH_CLOSE, np.ones((bridge, bridge), np.uint8))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(occupied, connectivity=8)
     return labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
 
@@ -188,13 +188,21 @@ def support_polygon(xy: Array, *, cell_m: float = 0.01) -> Array:
     cell = cell[((cell >= low) & (cell <= high)).all(axis=1)] - low
     shape = tuple((high - low + 1).tolist())
     part = largest_part(cell, shape).astype(np.uint8)
-    opened = cv2.morphologyEx(part, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    cells = np.argwhere(opened if opened.any() else part)
+    # Opening cuts off what only touches the table's height beside it: the rims of things behind its edge.
+    opened = cv2.morphologyEx(part, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
+    # Objects and their shadows cut a table into several parts; slivers are none.
+    area = np.where(np.arange(len(stats)) > 0, stats[:, cv2.CC_STAT_AREA], 0)
+    cells = np.argwhere((area >= max(0.05 * area.max(), 1))[labels] if area.any() else part > 0)
     corners = np.concatenate([cells + d for d in ((0, 0), (0, 1), (1, 0), (1, 1))])
-    hull = cv2.convexHull(corners.astype(np.float32))
-    hull = cv2.approxPolyDP(hull, 0.7, True)[:, 0].astype(float)
-    polygon = (hull + low) * cell_m
-    return polygon if signed_area(polygon) > 0 else polygon[::-1]
+    return convex_polygon((corners + low) * cell_m)
+
+
+def convex_polygon(xy: NDArray[np.floating], *, tolerance: float = 0.007) -> Array:
+    """Counter-clockwise convex hull (K, 2) of points (N, 2) [m], without corners closer to it than `tolerance`."""
+    hull = cv2.convexHull(xy.astype(np.float32))
+    hull = cv2.approxPolyDP(hull, tolerance, True)[:, 0].astype(float)
+    return hull if signed_area(hull) > 0 else hull[::-1]
 
 
 def signed_area(polygon: Array) -> float:

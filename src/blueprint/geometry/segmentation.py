@@ -22,6 +22,7 @@ LEAST_HEIGHT_M = 0.007
 LEAST_PIXELS = 150
 WITHIN_SHARE = 0.85  # of a piece, that makes it belong to a box
 LEAST_SEED_SHARE = 0.08  # of a box; with less depth than that, colour alone decides
+FOOT_M = 0.05  # what is nowhere seen lower than this does not stand on the support
 STANDING_M = 0.010  # what comes this close to the table's noise stands on it
 
 
@@ -30,7 +31,8 @@ class TableView:
     """What segmentation looks at; images (H, W).
 
     color: (H, W, 3) uint8 RGB; depth: [m], cleaned; world: (H, W, 3) [m], z = height above the support;
-    normal: (H, W, 3) in the world, 0 where unknown; sigma: [m] noise of each reading; over: above the support's outline
+    normal: (H, W, 3) in the world, 0 where unknown; sigma: [m] noise of each reading; over: well within the support's
+    outline; near: above it or so close that what stands there may hide the support below itself
     """
 
     color: NDArray[np.uint8]
@@ -39,6 +41,7 @@ class TableView:
     normal: NDArray[np.float32]
     sigma: NDArray[np.float32]
     over: Mask
+    near: Mask
 
     @property
     def valid(self) -> Mask:
@@ -60,8 +63,8 @@ def step_limit(view: TableView) -> NDArray[np.float32]:
 
 
 def raised(view: TableView) -> Mask:
-    """Pixels measured above the support, within its outline and within reach of it."""
-    mask = view.valid & view.over & (view.height > view.clear) & (view.height < REACH_M)
+    """Pixels measured above the support, within reach of it and of its outline."""
+    mask = view.valid & view.near & (view.height > view.clear) & (view.height < REACH_M)
     return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
 
 
@@ -92,7 +95,7 @@ def _close(view: TableView, graph: PatchGraph, labels: Labels, *, join: bool = T
 
 
 def own_components(view: TableView) -> Labels:
-    """Parts that rise above the support, cut at depth jumps; without what stands mostly beside the support.
+    """Parts that rise above the support, cut at depth jumps; without what stands beside the support.
 
     Components are grown over the whole picture first, so that furniture behind the table, of which a corner reaches
     over the outline, is known by its larger rest.
@@ -101,11 +104,11 @@ def own_components(view: TableView) -> Labels:
     off = cv2.morphologyEx(off.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
     parts = depth_components(off, view.depth, step_limit(view))
     mine = raised(view)
-    total = np.bincount(parts.ravel())
-    share = np.bincount(parts[mine].ravel(), minlength=len(total)) / np.maximum(total, 1)
+    total = np.maximum(np.bincount(parts.ravel()), 1)
+    over = np.bincount(parts[off & view.over].ravel(), minlength=len(total)) / total
     lowest = np.full(len(total), np.inf)
     np.minimum.at(lowest, parts[mine], view.height[mine])
-    keep = (share > 0.6) & (lowest < 0.05)
+    keep = (lowest < FOOT_M) & (over > 0.5)
     keep[0] = False
     return drop_small(np.where(mine & keep[parts], parts, 0), LEAST_PIXELS)
 

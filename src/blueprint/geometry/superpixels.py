@@ -21,8 +21,9 @@ class PatchGraph:
     """Patches 1..K (index 0 is unused) and borders between patches of the same part.
 
     labels: (H, W); pixels (K+1,); centre (K+1, 3) [m] world; normal (K+1, 3); lab (K+1, 3); distance (K+1,) [m]
-    edges (E, 2), a < b; length (E,) [px]; bend (E,) angle [rad] between the normals, positive on concave borders; gap (E,) median depth step [m];
-    contrast (E,) CIE76 difference, lightness weighted down
+    edges (E, 2), a < b; length (E,) [px]; bend (E,) angle [rad] between the normals, positive on concave borders;
+    gap (E,) median depth step [m]; contrast (E,) CIE76 difference, lightness weighted down
+    palette (K+1, 512): pixels of each patch per colour bin
     """
 
     labels: Labels
@@ -36,6 +37,7 @@ class PatchGraph:
     bend: Array
     gap: Array
     contrast: Array
+    palette: Array
 
 
 def patch_graph(
@@ -65,7 +67,29 @@ def patch_graph(
     angle = np.arccos(np.clip((direction[a] * direction[b]).sum(axis=1), -1, 1))
     bend = np.where(((direction[a] - direction[b]) * between).sum(axis=1) < 0, angle, -angle)
     contrast = np.linalg.norm((colors[a] - colors[b]) * [LIGHTNESS, 1, 1], axis=1)
-    return PatchGraph(labels, pixels, centre, direction, colors, mean(depth)[:, 0], edges, length, bend, gap, contrast)
+    return PatchGraph(
+        labels=labels,
+        pixels=pixels,
+        centre=centre,
+        normal=direction,
+        lab=colors,
+        distance=mean(depth)[:, 0],
+        edges=edges,
+        length=length,
+        bend=bend,
+        gap=gap,
+        contrast=contrast,
+        palette=_palette(labels, lab),
+    )
+
+
+def _palette(labels: Labels, lab: NDArray[np.float32]) -> Array:
+    """(K+1, 512) pixels of each patch per colour bin of 32 levels a side."""
+    bins = (lab / 32).astype(np.int64)
+    code = (bins[..., 0] * 8 + bins[..., 1]) * 8 + bins[..., 2]
+    count = int(labels.max()) + 1
+    counts = np.bincount((labels.astype(np.int64) * 512 + code).ravel(), minlength=count * 512)
+    return counts.reshape(count, 512).astype(float)
 
 
 def _patches(
