@@ -24,6 +24,18 @@ from rich.text import Text
 _PLAIN_EVERY_S = 10.0  # without a terminal: a line of progress this often
 
 
+class _Bar(BarColumn):
+    """Only where there is something to count: a stage as a whole has no bar."""
+
+    def render(self, task: Task) -> Any:
+        return Text() if task.total is None else super().render(task)
+
+
+class _Count(MofNCompleteColumn):
+    def render(self, task: Task) -> Text:
+        return Text(clock(task.elapsed or 0.0), style="dim") if task.total is None else super().render(task)
+
+
 class _Rate(ProgressColumn):
     """Items per second or minute since the bar appeared, and the time that is left at that rate."""
 
@@ -67,8 +79,8 @@ class ConsoleReporter:
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
+            _Bar(bar_width=28),
+            _Count(),
             _Rate(),
             console=self._console,
             auto_refresh=False,
@@ -126,6 +138,8 @@ class ConsoleReporter:
         self._bars.clear()
         self._printed.clear()
         self._stage = None
+        if self._live:
+            self._progress.refresh()
 
     def _bar(self, what: str, done: int, total: int, **_: Any) -> None:
         if not self._live:
