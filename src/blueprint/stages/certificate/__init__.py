@@ -116,7 +116,7 @@ def certificate(
         reasons=verdict.reasons,
         measurements=measurements,
         stages=tuple(stage_run(receipts[name]) for name in ORDER),
-        warnings=warnings(capture, assets, taskset),
+        warnings=warnings(capture, assets),
     )
     content = {"schema": SCHEMA, **result.model_dump(mode="json", exclude={"file"})}
     (out / result.file).write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -170,7 +170,7 @@ def stage_run(receipt: Receipt) -> StageRun:
     )
 
 
-def warnings(capture: Capture, assets: Assets, taskset: TaskSet) -> tuple[str, ...]:
+def warnings(capture: Capture, assets: Assets) -> tuple[str, ...]:
     """What a reader has to know although no check failed."""
     found = []
     if rule.is_procedural(capture.origin):
@@ -180,5 +180,4 @@ def warnings(capture: Capture, assets: Assets, taskset: TaskSet) -> tuple[str, .
     if not capture.origin:
         found.append("the capture does not say where it comes from")
     found += [f"object {name} was dropped: {why}" for name, why in sorted(assets.dropped.items())]
-    found += [f"task {task} was refused: {why}" for task, why in sorted(taskset.refused.items())]
     return tuple(found)

@@ -167,6 +167,7 @@ def of_episodes(cell: Workcell, tasks: TaskSet, made: Episodes, first: float, wi
         stated("workcell.reachable", "workcell", "objects that the robot can grasp where they stand",
                float(sum(cell.reachable.values()))),
         stated("tasks.count", "taskset", f"tasks, over {len(objects)} objects", float(len(tasks.tasks))),
+        stated("tasks.refused", "taskset", "tasks refused as not feasible", float(len(tasks.refused))),
         stated("episodes.tried", stage, "episodes", float(len(records))),
         judged("episodes.first_attempt", stage, "share that succeeded at the first attempt",
                sum(record.attempts[0].success for record in records) / count, "", ">=", first),

@@ -51,9 +51,17 @@ def suitability(
     for check in measurements:
         if check.passed is False:
             level: Suitability = "unsuitable" if check.stage == "dataset" else "development_only"
-            caps.append((level, f"failed: {check.text}"))
+            caps.append((level, f"failed: {check.text}: {written(check)}"))
     lowest = min((LEVELS.index(level) for level, _ in caps), default=len(LEVELS) - 1)
     return Verdict(LEVELS[lowest], tuple(dict.fromkeys(reason for _, reason in caps)))
+
+
+def written(check: Measurement) -> str:
+    """What was measured and what was needed."""
+    return (
+        f"{check.measured:.4g} {check.unit}".strip()
+        + f", bound {check.comparison} {check.bound:.4g} {check.unit}".rstrip()
+    )
 
 
 def _sensor_caps(sensor_source: str) -> list[tuple[Suitability, str]]:
