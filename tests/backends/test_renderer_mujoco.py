@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from blueprint.backends.renderer_mujoco import RendererMujoco
+from blueprint.backends.protocols import Images
+from blueprint.backends.renderer_mujoco import RendererMujoco, average_blocks
 from blueprint.core.errors import InputError
 from blueprint.core.execute import map_items
 from blueprint.geometry.transforms import pose_to_matrix, transform_points
@@ -128,3 +129,28 @@ def test_unknown_cameras_and_misfit_states_are_named(model: Path) -> None:
         RendererMujoco().replay(model, np.zeros((1, 3)), ("down",), 8, 8)
     with pytest.raises(InputError, match="no model"):
         RendererMujoco().replay(model.parent / "nothing.xml", np.zeros((1, 3)), (), 8, 8)
+
+
+def test_samples_average_the_colour_and_leave_depth_and_labels(model: Path) -> None:
+    def drawn(samples: int, segmentation: bool) -> Images:
+        frames = RendererMujoco().render(
+            model, start(model), ("down",), WIDTH, HEIGHT, depth=True, segmentation=segmentation, samples=samples
+        )
+        return next(iter(frames))["down"]
+
+    def work(_: None, folder: Path) -> None:
+        rough, smooth, unlabelled = drawn(1, True), drawn(3, True), drawn(3, False)
+        assert np.array_equal(rough.segmentation, smooth.segmentation)
+        assert np.array_equal(rough.depth, smooth.depth) and np.array_equal(rough.depth, unlabelled.depth)
+        assert np.array_equal(smooth.color, unlabelled.color)
+        difference = np.abs(rough.color.astype(int) - smooth.color).max(-1)
+        assert 0.001 < (difference > 20).mean() < 0.1, "only edges change"
+
+    map_items(work, [("samples", None)], model.parent / "drawn", what="drawing")
+
+
+def test_blocks_average_and_round() -> None:
+    picture = np.zeros((4, 4, 3), np.uint8)
+    picture[:2, :2, 0] = [[0, 1], [2, 3]]
+    assert average_blocks(picture, 2)[0, 0, 0] == 2  # 1.5 rounds up
+    np.testing.assert_array_equal(average_blocks(picture, 1), picture)

@@ -18,13 +18,13 @@ from blueprint.formats.lerobot import DatasetSpec, EpisodeData, Limits, VideoFea
 from blueprint.formats.lerobot_stats import ColorCounter
 from blueprint.formats.video import color_writer
 from blueprint.stages.dataset import DatasetConfig, dataset
-from blueprint.stages.recording import RecordingConfig, average_blocks, recording
+from blueprint.stages.recording import RecordingConfig, recording
 
 KINDS = {
     "plain": RecordingConfig(),
     "av1": RecordingConfig(codec="av1", depth=False, segmentation=False),
     "wide": RecordingConfig(width=640, height=480, depth=False, segmentation=False),
-    "smooth": RecordingConfig(supersample=2, depth=False, segmentation=False),
+    "rough": RecordingConfig(samples=1, depth=False, segmentation=False),
 }
 
 
@@ -56,13 +56,15 @@ def write_toy(folder: Path, cfg: RecordingConfig) -> None:
         workcell.path(workcell.mjcf),
         np.concatenate([a["qpos"] for a in arrays]),
         workcell.cameras,
-        cfg.width * cfg.supersample,
-        cfg.height * cfg.supersample,
+        cfg.width,
+        cfg.height,
         depth=False,
         segmentation=False,
+        samples=cfg.samples,
     )
-    frames = [{name: average_blocks(image.color, cfg.supersample) for name, image in each.items()} for each in pictures]
-    values |= {f"observation.images.{name}": np.stack([frame[name] for frame in frames]) for name in workcell.cameras}
+    frames = list(pictures)
+    for name in workcell.cameras:
+        values[f"observation.images.{name}"] = np.stack([frame[name].color for frame in frames])
     np.savez(folder / "reference.npz", **values)
 
 

@@ -105,7 +105,10 @@ class Replay:
 
 
 class Renderer(Protocol):
-    """Pictures of stored states. `kind` = "renderer"; ours: mujoco. sensor_source: what a dataset says of its pictures."""
+    """Pictures of stored states. `kind` = "renderer"; ours: mujoco.
+
+    sensor_source: what a dataset says of its pictures.
+    """
 
     name: str
     version: str
@@ -127,6 +130,10 @@ class Renderer(Protocol):
         *,
         depth: bool,
         segmentation: bool,
+        samples: int = 1,
     ) -> Iterator[dict[str, Images]]:
-        """Yield one {camera: Images} per row of qpos (T, nq)."""
+        """Yield one {camera: Images} per row of qpos (T, nq).
+
+        samples: per pixel along each axis, averaged in the colour (anti-aliasing); depth and labels keep one.
+        """
         ...

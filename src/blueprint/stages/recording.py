@@ -29,7 +29,7 @@ class RecordingConfig(Config):
 
     depth, segmentation: record them beside the colour
     max_depth_m: readings beyond become 0 (16-bit millimetres end at 65.535 m)
-    supersample: draw colour this many times finer and average (anti-aliasing)
+    samples: of the colour per pixel along each axis, averaged (anti-aliasing)
     """
 
     width: int = Field(default=224, ge=16, le=4096, multiple_of=2)
@@ -39,7 +39,7 @@ class RecordingConfig(Config):
     depth: bool = True
     segmentation: bool = True
     max_depth_m: float = Field(default=10.0, gt=0, le=65.535)
-    supersample: int = Field(default=1, ge=1, le=4)
+    samples: int = Field(default=2, ge=1, le=4)
 
 
 @stage(version="1", timeout_s=24 * 3600.0)
@@ -60,7 +60,7 @@ def recording(workcell: Workcell, episodes: Episodes, renderer: Renderer, cfg: R
         [(f"{episode.index:06d}", episode) for episode in chosen],
         out / "episodes",
         what="recording",
-        timeout_s=60.0 + SECONDS_PER_PICTURE * longest * len(workcell.cameras) * cfg.supersample**2,
+        timeout_s=60.0 + SECONDS_PER_PICTURE * longest * len(workcell.cameras) * cfg.samples**2,
     )
     return Recording(
         fps=episodes.fps,
@@ -100,17 +100,17 @@ def _record(
     replay = renderer.replay(model, qpos, cameras, cfg.width, cfg.height)
     np.savez(folder / "poses.npz", body_poses=replay.body_poses, camera_poses=replay.camera_poses)
     sampled = set(sampled_frames(len(qpos)).tolist())
-    scale = cfg.supersample
     with ExitStack() as files:
         tracks = {camera: Track(files, folder, camera, episodes.fps, cfg) for camera in cameras}
         pictures = renderer.render(
             model,
             qpos,
             cameras,
-            cfg.width * scale,
-            cfg.height * scale,
+            cfg.width,
+            cfg.height,
             depth=cfg.depth,
             segmentation=cfg.segmentation,
+            samples=cfg.samples,
         )
         for t, images in enumerate(pictures):
             for camera, track in tracks.items():
@@ -144,16 +144,13 @@ class Track:
         self._segmentation = gray("segmentation") if cfg.segmentation else None
 
     def add(self, images: Images, *, counted: bool) -> None:
-        color = average_blocks(images.color, self._cfg.supersample)
-        self._color.add(color)
+        self._color.add(images.color)
         if counted:
-            self._counter.add(color)
-        # depth and labels must not be averaged: take one sample per pixel, the one nearest its middle
-        step, middle = self._cfg.supersample, self._cfg.supersample // 2
+            self._counter.add(images.color)
         if self._depth is not None and images.depth is not None:
-            self._depth.add(millimetres(images.depth[middle::step, middle::step], self._cfg.max_depth_m))
+            self._depth.add(millimetres(images.depth, self._cfg.max_depth_m))
         if self._segmentation is not None and images.segmentation is not None:
-            self._segmentation.add(images.segmentation[middle::step, middle::step])
+            self._segmentation.add(images.segmentation)
 
     def summary(self, folder: str) -> CameraTrack:
         """folder: where the files will lie in the artifact."""
@@ -166,18 +163,6 @@ class Track:
             color_stats={name: tuple(stats[name].tolist()) for name in NAMES},
             color_count=self._counter.frames,
         )
-
-
-def average_blocks(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(H * size, W * size, 3) -> (H, W, 3), each pixel the rounded mean of its block."""
-    if size == 1:
-        return picture
-    height, width = picture.shape[0] // size, picture.shape[1] // size
-    total = np.zeros((height, width, 3), np.uint16)
-    for row in range(size):
-        for column in range(size):
-            total += picture[row::size, column::size]
-    return ((total + size * size // 2) // (size * size)).astype(np.uint8)
 
 
 def millimetres(depth: NDArray[np.float32], max_depth_m: float) -> NDArray[np.uint16]:
