@@ -100,12 +100,13 @@ def draw_turntable(renderer: Renderer, assets: Assets, thing: ObjectAsset, table
     texture = Image.open(assets.path(thing.texture)).convert("RGB")
     texture.save(folder / "texture.png")
     angles = 2 * np.pi * np.arange(table.frames) / table.frames
-    for strip, parts in (("turn", {"whole": np.ones_like(seen)}), ("seen", {"whole": seen, "inferred": ~seen})):
+    # Names differ between the strips: MuJoCo caches files by name, and notices a change only after a second.
+    for strip, parts in (("turn", {"whole": np.ones_like(seen)}), ("seen", {"observed": seen, "inferred": ~seen})):
         for name, faces in parts.items():
             if faces.any():
                 write_obj(subset(mesh, faces), folder / f"{name}.obj", texture="texture.png")
         present = tuple(name for name, faces in parts.items() if faces.any())
-        model = folder / "stage.xml"
+        model = folder / f"{strip}.xml"
         model.write_text(turntable_mjcf(mesh, present, table))
         pixels = table.size * table.factor
         frames = [
@@ -115,8 +116,8 @@ def draw_turntable(renderer: Renderer, assets: Assets, thing: ObjectAsset, table
             )
         ]
         Image.fromarray(np.concatenate(frames, axis=1)).save(folder / f"{strip}.webp", quality=82, method=4)
-    for scrap in ("texture.png", "whole.obj", "whole.mtl", "inferred.obj", "inferred.mtl", "stage.xml"):
-        (folder / scrap).unlink(missing_ok=True)
+    for scrap in sorted(path for path in folder.iterdir() if path.suffix != ".webp"):
+        scrap.unlink()
 
 
 def subset(mesh: TexturedMesh, faces: NDArray[np.bool_]) -> TexturedMesh:
@@ -143,7 +144,8 @@ def turntable_mjcf(mesh: TexturedMesh, parts: tuple[str, ...], table: Turntable)
     ET.SubElement(visual, "map", znear=".5", zfar="6")
     asset = ET.SubElement(root, "asset")
     ET.SubElement(asset, "texture", name="skin", type="2d", file="texture.png")
-    ET.SubElement(asset, "material", name="whole", texture="skin", specular=".12", shininess=".3")
+    for textured in ("whole", "observed"):
+        ET.SubElement(asset, "material", name=textured, texture="skin", specular=".12", shininess=".3")
     rgba = " ".join(map(str, INFERRED_RGBA))
     ET.SubElement(asset, "material", name="inferred", rgba=rgba, specular=".1", shininess=".3")
     world = ET.SubElement(root, "worldbody")
