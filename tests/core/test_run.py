@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import toy
@@ -27,6 +28,15 @@ def test_equal_output_stops_the_ripple(tmp_path):
     # both 2 (1+2+3) and 4 (1+2+3) are even: parity of the total is the same
     toy.do(tmp_path, "total.parity_only=true")
     assert toy.ran(toy.do(tmp_path, "total.parity_only=true", "doubled.factor=4")) == {"doubled", "total"}
+
+
+def test_a_stage_that_reads_receipts_follows_them(tmp_path):
+    stages = tuple(replace(s, reads_receipts=True) if s.name == "printed" else s for s in toy.STAGES)
+    toy.do(tmp_path, stages=stages)
+    assert toy.ran(toy.do(tmp_path, "numbers.shift=1", stages=stages)) == {"numbers"}  # not its direct input
+    toy.do(tmp_path, "total.parity_only=true", stages=stages)
+    changed = toy.do(tmp_path, "total.parity_only=true", "doubled.factor=4", stages=stages)
+    assert toy.ran(changed) == {"doubled", "total", "printed"}
 
 
 def test_going_back_to_an_earlier_setting_runs_nothing(tmp_path):

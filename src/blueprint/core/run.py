@@ -139,7 +139,10 @@ def needed_for(stages: Sequence[Stage], until: str | None) -> tuple[Stage, ...]:
 def assess(job: Job, stage: Stage, steps: dict[type[Artifact], Step]) -> Step:
     """How `stage` stands, given the steps before it."""
     digests = {type(job.given.artifact): job.given.digest}
-    digests |= {kind: step.receipt.files_digest for kind, step in steps.items() if step.receipt is not None}
+    for kind, step in steps.items():
+        if step.receipt is not None:
+            key = f" {step.receipt.key}" if stage.reads_receipts else ""
+            digests[kind] = step.receipt.files_digest + key
     missing = [name for name, kind in stage.inputs.items() if kind not in digests]
     if missing:
         return Step(stage, "waits", None, (f"its input {missing[0]} must be made first",))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,23 @@ class Stage:
     backends: dict[str, type]
     out: str
     makes: type[Artifact]
+    reads_receipts: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
 
-def stage(*, version: str, timeout_s: float = 3600.0, retries: int = 1) -> Callable[[Callable[..., Artifact]], Stage]:
-    """Declare a stage. version: raise it when the stage's results change for the same inputs."""
+def stage(
+    *, version: str, timeout_s: float = 3600.0, retries: int = 1, reads_receipts: bool = False
+) -> Callable[[Callable[..., Artifact]], Stage]:
+    """Declare a stage. version: raise it when the stage's results change for the same inputs.
+
+    reads_receipts: its result depends on its inputs' receipts too, so it runs again when one of them was made anew,
+    even if the files came out the same.
+    """
 
     def declare(function: Callable[..., Artifact]) -> Stage:
-        return read_signature(function, version, timeout_s, retries)
+        return replace(read_signature(function, version, timeout_s, retries), reads_receipts=reads_receipts)
 
     return declare
 

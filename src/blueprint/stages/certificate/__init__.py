@@ -60,7 +60,7 @@ class CertificateConfig(Config):
     within_retries: float = Field(default=0.95, ge=0, le=1)
 
 
-@stage(version="1")
+@stage(version="1", reads_receipts=True)
 def certificate(
     capture: Capture,
     reconstruction: Reconstruction,
