@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,17 @@ def test_a_task_that_is_not_in_the_set_is_refused(inputs: Inputs, tmp_path: Path
     fewer = taskset.model_copy(update={"tasks": taskset.tasks[:1]}).bind(taskset.root)
     with pytest.raises(IntegrityError, match="lift the blue box"):
         make((workcell, fewer, episodes, drawn), tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["short", "missing", "surplus"])
+def test_the_check_finds_side_files_that_do_not_line_up(made: Dataset, tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "dataset"
+    shutil.copytree(made.path(made.folder), root)
+    depth = root / "sidecar/depth/scene"
+    if kind == "short":
+        shutil.copy(depth / "000001.mkv", depth / "000000.mkv")
+    elif kind == "missing":
+        (depth / "000002.mkv").unlink()
+    else:
+        shutil.copy(depth / "000001.mkv", depth / "000003.mkv")
+    assert {finding.rule for finding in check_dataset(root)} == {"sidecar"}

@@ -1,4 +1,4 @@
-"""Is a folder a sound LeRobot v3.0 dataset? Answered without lerobot, from the files alone.
+"""Is a folder a sound LeRobot v3.0 dataset, its side files aligned? Answered without lerobot, from the files alone.
 
 Each rule is one that a reader, a trainer or a merge tool relies on (lerobot 0.4.4); a rule that cannot be judged
 because an earlier one failed stays silent. `make test-lerobot` asks the real library.
@@ -25,6 +25,7 @@ from blueprint.formats.lerobot import (
     MAX_VIDEO_SECONDS,
     TASKS_PATH,
 )
+from blueprint.formats.sidecar import SIDECAR, misaligned
 from blueprint.formats.video import VideoInfo, decode_color, probe
 
 TIME_TOLERANCE_S = 1e-4  # lerobot's tolerance_s
@@ -74,6 +75,9 @@ def check_dataset(root: Path, *, decode: bool = False) -> list[Finding]:
     findings += _check_data(root, info, episodes, tasks)
     findings += _check_videos(root, info, episodes, decode=decode)
     findings += _check_stats(root, info, episodes)
+    if (root / SIDECAR).is_dir():
+        lengths = [row["length"] for row in episodes]
+        findings += (Finding("sidecar", where, message) for where, message in misaligned(root / SIDECAR, lengths))
     return findings
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from blueprint.core.errors import IntegrityError
+from blueprint.formats.video import probe
 from blueprint.model.artifacts import Episodes, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode
+
+SIDECAR = "sidecar"  # in the dataset's root
 
 README = """# Side files
 
@@ -106,3 +110,20 @@ def _segments(episodes: Episodes, record: EpisodeRecord) -> list[str]:
 def _pose_column(poses: NDArray[np.float64]) -> pa.Array:
     """(T, 7) -> fixed_size_list<double>[7]."""
     return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(poses).ravel()), 7)
+
+
+def misaligned(root: Path, lengths: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """(file, what is wrong) of every side file that has not one entry per frame. lengths: frames of each episode."""
+    for path in sorted(root.glob("poses/*.parquet")) + sorted(root.glob("*/*/*.mkv")):
+        where = f"{SIDECAR}/{path.relative_to(root).as_posix()}"
+        try:
+            count = pq.read_metadata(path).num_rows if path.suffix == ".parquet" else len(probe(path).times)
+            wanted = lengths[int(path.stem)]
+        except (OSError, ValueError, IndexError, pa.ArrowException, IntegrityError) as error:
+            yield where, f"unreadable, or of no episode: {error}"
+            continue
+        if count != wanted:
+            yield where, f"{count} entries for {wanted} frames"
+    for folder in sorted({path.parent for path in root.glob("*/*/*.mkv")} | {root / "poses"}):
+        if (have := len(list(folder.glob("*.*")))) != len(lengths):
+            yield f"{SIDECAR}/{folder.relative_to(root).as_posix()}", f"{have} files for {len(lengths)} episodes"

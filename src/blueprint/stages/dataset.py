@@ -14,7 +14,7 @@ from blueprint.core.report import progress
 from blueprint.core.stage import stage
 from blueprint.formats.lerobot import DatasetSpec, EpisodeData, Limits, VideoFeature, write_dataset
 from blueprint.formats.lerobot_card import write_card
-from blueprint.formats.sidecar import write_sidecar
+from blueprint.formats.sidecar import SIDECAR, write_sidecar
 from blueprint.model.artifacts import Dataset, Episodes, Recording, TaskSet, Workcell
 from blueprint.model.episode import CameraTrack, EpisodeRecord, RecordedEpisode
 
@@ -57,7 +57,7 @@ def dataset(
     )
     root = out / Dataset.model_fields["folder"].default
     summary = write_dataset(root, spec, _episode_data(episodes, recording, pairs))
-    write_sidecar(root / "sidecar", workcell, episodes, recording, pairs)
+    write_sidecar(root / SIDECAR, workcell, episodes, recording, pairs)
     write_card(root, workcell, taskset, episodes, recording, spec, summary, (cfg.licence, cfg.licence_note))
     return Dataset(
         episodes=summary.episodes,
