@@ -45,9 +45,9 @@ class Contacts:
     """
 
     timestep: float = 0.002
-    impratio: float = 10.0
-    solref: tuple[float, float] = (0.008, 1.0)
-    solimp: tuple[float, float, float] = (0.97, 0.995, 0.0005)
+    impratio: float = 50.0
+    solref: tuple[float, float] = (0.01, 1.0)
+    solimp: tuple[float, float, float] = (0.97, 0.995, 0.001)
     viscosity: float = 0.0
 
 

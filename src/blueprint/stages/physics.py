@@ -47,12 +47,14 @@ class PhysicsConfig(Config):
 
     primitive_fit_m: an asset's primitive is its collider if the mesh lies within this of it
     hull_excess: one hull is enough while its volume is at most this times the solid's
+    flat_base_m: hull vertices this close to the lowest, as it stood, are brought to its height
     coacd_*: concavity threshold, number of hulls at most, faces before decomposition, seconds before it is given up
     """
 
     overrides: dict[str, Override] = Field(default_factory=dict)
     primitive_fit_m: float = 0.002
     hull_excess: float = 1.25
+    flat_base_m: float = 0.001
     coacd_threshold: float = 0.08
     coacd_max_hulls: int = 16
     coacd_max_faces: int = 1500
@@ -159,7 +161,8 @@ def _collide(work: _Work, folder: Path) -> None:
     mesh = read_obj(work.mesh)
     solid = (mesh.vertices, mesh.faces)
     method, hulls = _choose(work, solid, folder)
-    for index, hull in enumerate(hulls):
+    flat = shapes.flat_base(hulls, pose_to_matrix(work.asset.pose), work.cfg.flat_base_m) if hulls else []
+    for index, hull in enumerate(flat):
         write_obj(TexturedMesh(*hull), folder / f"{index:03d}.obj")
     (folder / "method.json").write_text(json.dumps({"method": method}))
 
