@@ -110,6 +110,34 @@ def label_bend(graph: PatchGraph, label: NDArray[np.int64]) -> Array:
     return total / np.maximum(np.bincount(a[within], graph.length[within], count), 1e-9)
 
 
+def consensus(runs: list[Labels]) -> Labels:
+    """What most of several segmentations (H, W) of one picture hold together; labels 1.., 0 where the first has 0.
+
+    Where patches happen to lie decides close calls; a majority over several patch sizes does so less.
+    """
+    codes = np.zeros(runs[0].shape, dtype=np.int64)
+    for run in runs:
+        codes = codes * (int(run.max()) + 1) + run
+    codes[runs[0] == 0] = -1
+    values, piece = np.unique(codes, return_inverse=True)
+    piece = piece.reshape(codes.shape)
+    apart = np.zeros((len(values), len(values)))
+    for run in runs:
+        label = np.zeros(len(values), dtype=np.int64)
+        label[piece] = run
+        apart += (label[:, None] != label[None, :]) / len(runs)
+    first = 1 if values[0] == -1 else 0
+    a, b = np.triu_indices(len(values) - first, 1)
+    size = np.bincount(piece.ravel())[first:].astype(float)
+    edges = np.stack([a, b], axis=1)
+    # Average link over pairs of pixels: slivers on which the runs disagree do not chain two objects together.
+    group = merge_average(len(size), edges, apart[first:, first:][a, b], size[a] * size[b], 0.5)
+    group = np.concatenate([np.zeros(first, dtype=np.int64), group])
+    number = group[piece] + 1
+    number[runs[0] == 0] = 0
+    return number.astype(np.int32)
+
+
 def region_labels(graph: PatchGraph, group: NDArray[np.int64]) -> Labels:
     """Label image (H, W) of the groups, 1.. in order of group number, 0 outside the patches."""
     labels = group[graph.labels]

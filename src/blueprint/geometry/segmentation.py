@@ -12,7 +12,7 @@ from scipy import ndimage
 from blueprint.geometry.components import Labels, depth_components, drop_small
 from blueprint.geometry.cutout import Trimap, connected_to, cut, grow, hull_mask, resolve, shrink, smooth
 from blueprint.geometry.hollows import close_hollows
-from blueprint.geometry.parts import fine_groups, group_patches, label_bend, region_labels
+from blueprint.geometry.parts import consensus, fine_groups, group_patches, label_bend, region_labels
 from blueprint.geometry.planes import REACH_M
 from blueprint.geometry.superpixels import PatchGraph, patch_graph
 
@@ -22,6 +22,8 @@ LEAST_HEIGHT_M = 0.007
 LEAST_PIXELS = 150
 WITHIN_SHARE = 0.85  # of a piece, that makes it belong to a box
 LEAST_SEED_SHARE = 0.08  # of a box; with less depth than that, colour alone decides
+PATCH_SIDES_PX = (8.0, 10.0, 12.0)
+LEAST_PIECE_PX = 40  # slivers on which patch sizes disagree
 FOOT_M = 0.05  # what is nowhere seen lower than this does not stand on the support
 STANDING_M = 0.010  # what comes this close to the table's noise stands on it
 
@@ -77,19 +79,23 @@ def split_touching(view: TableView, components: Labels) -> Labels:
     """Cut components that are several objects along their creases."""
     if not components.any():
         return components
-    graph = patch_graph(components, view.color, view.depth, view.world, view.normal)
-    count = len(graph.pixels)
-    low = np.full(count, np.inf)
-    np.minimum.at(low, graph.labels.ravel(), (view.height - view.clear).ravel() - STANDING_M)
-    group = group_patches(graph, low)
-    labels = _close(view, graph, region_labels(graph, group))
-    return drop_small(labels, LEAST_PIXELS)
+    runs, graphs = [], []
+    for side_px in PATCH_SIDES_PX:
+        graph = patch_graph(components, view.color, view.depth, view.world, view.normal, side_px=side_px)
+        low = np.full(len(graph.pixels), np.inf)
+        np.minimum.at(low, graph.labels.ravel(), (view.height - view.clear).ravel() - STANDING_M)
+        runs.append(region_labels(graph, group_patches(graph, low)))
+        graphs.append(graph)
+    labels = drop_small(consensus(runs), LEAST_PIECE_PX)
+    return drop_small(_close(view, graphs[1], labels), LEAST_PIXELS)
 
 
 def _close(view: TableView, graph: PatchGraph, labels: Labels, *, join: bool = True) -> Labels:
-    """Give hollow objects their bottom; `labels` (H, W) are unions of the graph's patches."""
-    group = np.zeros(len(graph.pixels), dtype=np.int64)
-    group[graph.labels] = labels  # a patch lies in one label
+    """Give hollow objects their bottom. A patch counts to the label (H, W) that has most of its pixels."""
+    count = int(labels.max()) + 1
+    share = np.bincount(graph.labels.ravel().astype(np.int64) * count + labels.ravel(), minlength=0)
+    share = np.pad(share, (0, len(graph.pixels) * count - len(share))).reshape(-1, count)
+    group = share.argmax(axis=1)
     low = ~view.valid | (np.abs(view.height) <= 1.5 * view.clear)
     return close_hollows(labels, label_bend(graph, group), view.color, view.height, low, join=join)
 

@@ -46,10 +46,12 @@ def patch_graph(
     depth: NDArray[np.float32],
     world: NDArray[np.float32],
     normal: NDArray[np.float32],
+    *,
+    side_px: float = PATCH_PX,
 ) -> PatchGraph:
     """Patches within the labelled `parts` (H, W); they do not cross from part to part."""
     lab = cv2.cvtColor(color, cv2.COLOR_RGB2LAB).astype(np.float32)
-    labels = _patches(parts, lab, world, normal)
+    labels = _patches(parts, lab, world, normal, side_px)
     count = int(labels.max()) + 1
     pixels = np.maximum(np.bincount(labels.ravel(), minlength=count).astype(float), 1)
 
@@ -93,7 +95,7 @@ def _palette(labels: Labels, lab: NDArray[np.float32]) -> Array:
 
 
 def _patches(
-    parts: Labels, lab: NDArray[np.float32], world: NDArray[np.float32], normal: NDArray[np.float32]
+    parts: Labels, lab: NDArray[np.float32], world: NDArray[np.float32], normal: NDArray[np.float32], side_px: float
 ) -> Labels:
     """SLIC (Achanta et al., PAMI 34(11), 2012) over colour, direction and place, renumbered so as to respect parts."""
     mask = parts > 0
@@ -102,7 +104,7 @@ def _patches(
     features = np.dstack([lab / 255 * 1.5, normal * 0.6, world / 0.05]).astype(np.float64)
     patches = slic(
         features,
-        n_segments=max(4, int(mask.sum() / PATCH_PX**2)),
+        n_segments=max(4, int(mask.sum() / side_px**2)),
         compactness=0.6,
         mask=mask,
         channel_axis=2,
