@@ -27,12 +27,22 @@ ROUND_RADIUS_SHARE = 0.25  # condim 6 where the two smaller dimensions differ by
 
 
 @dataclass(frozen=True)
+class Pedestal:
+    """What the table is drawn to stand on, since its legs were never seen: a column at xy [m] below z = top."""
+
+    xy: tuple[float, float]
+    radius: float
+    top: float
+
+
+@dataclass(frozen=True)
 class TableFiles:
     """Files of the support below the assets folder. visual, texture: None in a scene that is never drawn."""
 
     collider: str
     visual: str | None = None
     texture: str | None = None
+    pedestal: Pedestal | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,8 @@ def scene_mjcf(
         _surroundings(root, asset, world)
     _floor(world, floor_z, drawn)
     _table(asset, world, table, drawn)
+    if drawn and table.pedestal is not None:
+        _pedestal(world, table.pedestal, floor_z)
     for item in objects:
         _object(asset, world, item, drawn)
     for camera in cameras:
@@ -127,19 +139,19 @@ def _defaults(root: ET.Element, contacts: Contacts) -> None:
 def _surroundings(root: ET.Element, asset: ET.Element, world: ET.Element) -> None:
     """Soft light, one shadow, a plain background: settings that draw fast and look calm."""
     visual = _element(root, "visual")
-    _element(visual, "headlight", ambient=(0.32, 0.32, 0.33), diffuse=(0.22, 0.22, 0.22), specular=(0.05, 0.05, 0.05))
-    _element(visual, "map", znear=0.005, zfar=10, shadowclip=1.0, haze=0.2)
+    _element(visual, "headlight", ambient=(0.40, 0.40, 0.41), diffuse=(0.20, 0.20, 0.20), specular=(0.05, 0.05, 0.05))
+    _element(visual, "map", znear=0.005, zfar=10, shadowclip=1.0, haze=0.6)
     _element(visual, "quality", shadowsize=2048, offsamples=4)
     _element(visual, "global", offwidth=1920, offheight=1440)
-    _element(visual, "rgba", haze=(0.86, 0.87, 0.88, 1))
+    _element(visual, "rgba", haze=(0.80, 0.81, 0.82, 1))
     _element(root, "statistic", center=(0, 0, 0.1), extent=1.0)
     _element(
         asset,
         "texture",
         type="skybox",
         builtin="gradient",
-        rgb1=(0.92, 0.93, 0.94),
-        rgb2=(0.70, 0.72, 0.75),
+        rgb1=(0.90, 0.91, 0.93),
+        rgb2=(0.80, 0.81, 0.82),
         width=128,
         height=768,
     )
@@ -150,7 +162,7 @@ def _surroundings(root: ET.Element, asset: ET.Element, world: ET.Element) -> Non
         type="directional",
         pos=(0.6, -0.8, 2.2),
         dir=(-0.3, 0.35, -1.0),
-        diffuse=(0.45, 0.44, 0.43),
+        diffuse=(0.42, 0.41, 0.40),
         specular=(0.15, 0.15, 0.15),
         castshadow="true",
     )
@@ -161,15 +173,15 @@ def _surroundings(root: ET.Element, asset: ET.Element, world: ET.Element) -> Non
         type="directional",
         pos=(-0.8, 0.6, 1.6),
         dir=(0.5, -0.4, -0.8),
-        diffuse=(0.22, 0.23, 0.25),
+        diffuse=(0.16, 0.17, 0.18),
         specular=(0.0, 0.0, 0.0),
         castshadow="false",
     )
 
 
 def _floor(world: ET.Element, z: float, drawn: bool) -> None:
-    rgba = (0.55, 0.53, 0.50, 1.0) if drawn else None
-    shape = {"type": "plane", "pos": (0, 0, z), "size": (4, 4, 0.1)}
+    rgba = (0.58, 0.57, 0.55, 1.0) if drawn else None
+    shape = {"type": "plane", "pos": (0, 0, z), "size": (0, 0, 0.1)}
     _element(world, "geom", name="floor", class_="collision", group=2, rgba=rgba, **shape)
 
 
@@ -179,6 +191,23 @@ def _table(asset: ET.Element, world: ET.Element, table: TableFiles, drawn: bool)
     _element(body, "geom", name="table_collider", class_="collision", type="mesh", mesh="table_collider")
     if drawn and table.visual is not None:
         _visual(asset, body, "table", table.visual, table.texture)
+
+
+def _pedestal(world: ET.Element, pedestal: Pedestal, floor_z: float) -> None:
+    """Drawn only: nothing collides with it."""
+    height = pedestal.top - floor_z
+    parts = (("column", pedestal.radius, height, floor_z), ("foot", 2.5 * pedestal.radius, 0.02, floor_z))
+    for name, radius, tall, z in parts:
+        _element(
+            world,
+            "geom",
+            name=f"table_{name}",
+            class_="visual",
+            type="cylinder",
+            size=(radius, tall / 2),
+            pos=(*pedestal.xy, z + tall / 2),
+            rgba=(0.42, 0.41, 0.40, 1),
+        )
 
 
 def _visual(asset: ET.Element, body: ET.Element, name: str, mesh: str, texture: str | None) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from blueprint.core.artifact import Config
 from blueprint.core.stage import stage
 from blueprint.formats.gltf import write_glb
-from blueprint.formats.mjcf import TableFiles, scene_mjcf
+from blueprint.formats.mjcf import Pedestal, TableFiles, scene_mjcf
 from blueprint.formats.obj import TexturedMesh, write_obj
 from blueprint.formats.usd import write_scene
 from blueprint.geometry.colliders import prism
@@ -35,7 +35,7 @@ class SimSceneConfig(Config):
     camera_height: int = 480
     camera_fovy_deg: float = 45.0
     camera_elevation_deg: float = 38.0
-    camera_margin: float = 1.6
+    camera_margin: float = 1.3
 
 
 @stage(version="1")
@@ -72,7 +72,18 @@ def gather_assets(reconstruction: Reconstruction, physics: Physics, polygon: Arr
     write_obj(
         table_mesh(support, polygon), assets / "table/visual.obj", texture=None if texture is None else "texture.png"
     )
-    return TableFiles(collider="table/collider.obj", visual="table/visual.obj", texture=texture)
+    pedestal = pedestal_under(polygon, -max(support.thickness_m, 0.01))
+    return TableFiles(collider="table/collider.obj", visual="table/visual.obj", texture=texture, pedestal=pedestal)
+
+
+def pedestal_under(polygon: Array, top: float) -> Pedestal:
+    """A column in the middle of a convex polygon (K, 2), thin enough for a foot that the table still overhangs."""
+    middle = polygon.mean(axis=0)
+    edges = np.roll(polygon, -1, axis=0) - polygon
+    normals = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / np.linalg.norm(edges, axis=1, keepdims=True)
+    inner = float(np.einsum("ij,ij->i", polygon - middle, normals).min())
+    x, y = middle.tolist()
+    return Pedestal(xy=(x, y), radius=min(0.05, 0.25 * inner), top=top)
 
 
 def table_mesh(support: Support, polygon: Array) -> TexturedMesh:
