@@ -126,6 +126,12 @@ def test_defect_is_named_and_its_traceback_kept(tmp_path):
     assert "Traceback" in log.read_text()
 
 
+def test_full_disk_is_no_defect(tmp_path):
+    with pytest.raises(BlueprintError, match="the disk is full") as caught:
+        toy.do(tmp_path, "numbers.go=full")
+    assert "free some space" in caught.value.hint
+
+
 def test_failed_stage_leaves_no_result(tmp_path):
     with pytest.raises(InfeasibleError):
         toy.do(tmp_path, "numbers.go=infeasible")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -41,7 +42,7 @@ class Total(Artifact):
 class NumbersConfig(Config):
     count: int = 3
     shift: int = 0
-    go: Literal["right", "infeasible", "flaky", "crash", "hang", "defect"] = "right"
+    go: Literal["right", "infeasible", "flaky", "crash", "hang", "defect", "full"] = "right"
 
 
 class DoubledConfig(Config):
@@ -81,6 +82,8 @@ def numbers(start: Start, cfg: NumbersConfig, out: Path) -> Numbers:
         os.kill(os.getpid(), signal.SIGSEGV)
     if cfg.go == "hang":
         time.sleep(60)
+    if cfg.go == "full":
+        raise OSError(errno.ENOSPC, "No space left on device")
     if cfg.go == "defect":
         raise ZeroDivisionError("oops")
     (out / "numbers.txt").write_text(str(cfg.count))

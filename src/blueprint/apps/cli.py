@@ -37,10 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.debug:
             raise
         _print_error(error.message, error.hint)
-    except KeyboardInterrupt:
-        _print_error("stopped", "run the same command again: finished work is kept")
     except BrokenPipeError:  # `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a folder that cannot be written, a full disk
+        if arguments.debug:
+            raise
+        _print_error(str(error), "check that the path exists, that you may write there and that the disk has room")
+    except KeyboardInterrupt:
+        _print_error("stopped", "run the same command again: finished work is kept")
     return 1
 
 
@@ -52,8 +56,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("--version", action="store_true", help=argparse.SUPPRESS)
-    parser.set_defaults(command=lambda _: _usage(parser))
+    parser.add_argument("--version", action="store_true", help="show the version")
+    parser.set_defaults(command=lambda arguments: _version() if arguments.version else _usage(parser))
     commands = parser.add_subparsers(metavar="COMMAND")
     _add_running(commands)
     _add_reading(commands)
@@ -113,6 +117,13 @@ def _add(
     )
     parser.set_defaults(command=command)
     return parser
+
+
+def _version() -> int:
+    from importlib import metadata
+
+    print(f"blueprint {metadata.version('blueprint-pipeline')}")
+    return 0
 
 
 def _usage(parser: argparse.ArgumentParser) -> int:

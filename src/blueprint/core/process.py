@@ -7,6 +7,7 @@ ProcessPoolExecutor; so there is neither here. Children speak JSON, never pickle
 from __future__ import annotations
 
 import ctypes
+import errno
 import faulthandler
 import json
 import multiprocessing
@@ -257,4 +258,10 @@ def _redirect_output(log: Path) -> None:
 def _error_to_json(error: BaseException) -> dict[str, str]:
     if isinstance(error, BlueprintError):
         return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = "free some space and run again: finished work is kept"
+        return {"type": "BlueprintError", "message": f"the disk is full: {error}", "hint": hint}
+    if isinstance(error, MemoryError):
+        hint = "run.jobs=1 needs the least memory; finished work is kept"
+        return {"type": "BlueprintError", "message": f"out of memory: {error}", "hint": hint}
     return {"type": type(error).__name__, "message": str(error), "hint": ""}
