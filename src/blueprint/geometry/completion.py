@@ -7,17 +7,24 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from blueprint.geometry.carving import carved
 from blueprint.geometry.evidence import Evidence, View, gather
-from blueprint.geometry.families import families
-from blueprint.geometry.fitting import Fit, Noise, dims_sigma, fit
-from blueprint.geometry.mesh import Mesh, convex_hull, prism_mesh, simplified
+from blueprint.geometry.families import bottles, families
+from blueprint.geometry.fitting import OUTLINE_SUPPORT, POINT_SUPPORT, Fit, Noise, best_fit, dims_sigma
+from blueprint.geometry.mesh import Mesh, prism_mesh
 from blueprint.geometry.raycast import render_depth
 from blueprint.geometry.shapes import Prism, yaw_rotation
 from blueprint.geometry.transforms import Array
 
-PARAMETER_COST = 5.2  # ln(180): the Bayesian information criterion for the assumed number of independent readings
-FREEFORM_COST = 3.0  # mean squared robust residual above which no ideal shape explains the object
-FLOOR_SIGMA_M = 0.001  # sensor scale, rounding of edges: what the fit does not know of
+PARAMETER_COST = 4.6  # ln(100): the Bayesian information criterion for the assumed number of independent readings
+BOTTLE_FLOOR = 125.0  # a bottle's own complexity and rarity cost about this much
+FREEFORM_COST = 2.2  # mean squared residual above which no ideal shape explains the object
+FREEFORM_IOU = 0.75
+# What the fit does not know of: the scale error of an uncalibrated depth camera (a few per cent at 1 m), rounded edges,
+# recessed lids, the plane's own error.
+SCALE_SIGMA = 0.04
+FLOOR_SIGMA_M = 0.0025
+EXTRAPOLATED_SIGMA = 0.3  # of the part of an extent in which no surface point was seen
 GUESSED_SHARE = 0.15  # a dimension that the data alone hold worse than this (relative sigma) is a guess
 FREEFORM_SIGMA = 0.06
 FREEFORM_DEPTH_SIGMA = 0.25
@@ -48,34 +55,58 @@ def complete(views: tuple[View, ...], label: int, *, base_z: float, depth_sigma_
     if len(evidence.points) < 30:
         raise ValueError(f"only {len(evidence.points)} surface points were seen")
     noise = Noise(depth_sigma_m)
-    fits = [min((fit(model, evidence, noise) for model in group), key=lambda f: f.cost)
-            for group in families(evidence, base_z) if group]  # fmt: skip
-    best = min(fits, key=lambda f: f.cost + PARAMETER_COST * len(f.parameters))
-    if best.cost / 180.0 < FREEFORM_COST:
-        return _ideal(best, views, label)
+    best = best_ideal(evidence, base_z, noise)
+    if best.cost / (POINT_SUPPORT + OUTLINE_SUPPORT) < FREEFORM_COST:
+        ideal = _ideal(best, evidence, views, label)
+        if ideal.silhouette_iou > FREEFORM_IOU:
+            return ideal
     return _freeform(evidence, views, label, base_z, max_faces)
 
 
-def _ideal(best: Fit, views: tuple[View, ...], label: int) -> Completion:
+def best_ideal(evidence: Evidence, base_z: float, noise: Noise) -> Fit:
+    """The ideal shape that explains the evidence best. Bottles are tried only where nothing plainer does."""
+    fits = [best_fit(group, evidence, noise) for group in families(evidence, base_z) if group]
+    best = min(fits, key=evidence_cost)
+    if evidence_cost(best) > BOTTLE_FLOOR:
+        best = min([best, best_fit(bottles(evidence, base_z), evidence, noise, patience=50)], key=evidence_cost)
+    return best
+
+
+def evidence_cost(found: Fit) -> float:
+    """What the data and the complexity of the shape speak against it (Bayesian information criterion)."""
+    return found.cost + PARAMETER_COST * len(found.parameters) + found.model.rarity
+
+
+def _ideal(best: Fit, evidence: Evidence, views: tuple[View, ...], label: int) -> Completion:
     solid = best.solid
     mesh = prism_mesh(solid)
-    dims, sigma = best.model.dims(best.parameters), np.hypot(dims_sigma(best), FLOOR_SIGMA_M)
-    guessed = dims_sigma(best, free=True) > GUESSED_SHARE * dims
     axes = solid.rotation
+    order = [0, 1, 2]
     if best.model.name == "lying_cylinder":
         axes = np.stack([axes[:, 2], np.cross([0, 0, 1.0], axes[:, 2]), [0, 0, 1.0]], axis=1)
+    dims = np.ptp(mesh[0] @ axes, axis=0)
     if dims[1] > dims[0]:
-        axes = np.stack([axes[:, 1], -axes[:, 0], axes[:, 2]], axis=1)
-        dims, sigma, guessed = dims[[1, 0, 2]], sigma[[1, 0, 2]], guessed[[1, 0, 2]]
+        axes, order = np.stack([axes[:, 1], -axes[:, 0], axes[:, 2]], axis=1), [1, 0, 2]
+    dims = dims[order]
+    hidden = _extrapolated(solid, evidence, axes, dims)
+    fitted, free = dims_sigma(best)[order], dims_sigma(best, free=True)[order]
+    sigma = np.sqrt(fitted**2 + FLOOR_SIGMA_M**2 + (SCALE_SIGMA * dims) ** 2 + (EXTRAPOLATED_SIGMA * hidden) ** 2)
+    guessed = (free > GUESSED_SHARE * dims) | (hidden > 0.5 * dims)
     iou, error = agreement(mesh, views, label)
     inferred = (bool(guessed[0]), bool(guessed[1]), bool(guessed[2]))
     return Completion(mesh, best.model.name, axes, dims, sigma, inferred, solid, _symmetries(mesh, axes), iou, error)
 
 
+def _extrapolated(solid: Prism, evidence: Evidence, axes: Array, dims: Array) -> Array:
+    """(3,) how much of each extent holds no surface point [m]; nothing where a round shape or the support says it."""
+    if solid.roundness == 1.0 and solid.half[0] == solid.half[1]:
+        return np.zeros(3)
+    low, high = np.percentile(evidence.points @ axes, [1, 99], axis=0)
+    return np.maximum(dims - (high - low), 0) * [1, 1, 0]
+
+
 def _freeform(evidence: Evidence, views: tuple[View, ...], label: int, base_z: float, max_faces: int) -> Completion:
-    floor = evidence.points.copy()
-    floor[:, 2] = base_z
-    mesh = simplified(convex_hull(np.concatenate([evidence.points, floor])), max_faces)
+    mesh = carved(evidence, views, label, base_z=base_z, max_faces=max_faces)
     _, (_, _), angle_deg = cv2.minAreaRect((mesh[0][:, :2] * 1000).astype(np.float32))
     axes = yaw_rotation(float(np.deg2rad(angle_deg)))
     dims = np.ptp(mesh[0] @ axes, axis=0)
@@ -87,7 +118,7 @@ def _freeform(evidence: Evidence, views: tuple[View, ...], label: int, base_z: f
     inferred = (bool(along[0] > 0.7), bool(along[1] > 0.7), False)
     sigma = dims * np.where(inferred, FREEFORM_DEPTH_SIGMA, FREEFORM_SIGMA) + 0.002
     iou, error = agreement(mesh, views, label)
-    return Completion(mesh, "hull", axes, dims, sigma, inferred, None, _symmetries(mesh, axes)[1:2], iou, error)
+    return Completion(mesh, "carved", axes, dims, sigma, inferred, None, _symmetries(mesh, axes)[1:2], iou, error)
 
 
 def _symmetries(mesh: Mesh, axes: Array) -> tuple[Array, ...]:

@@ -15,7 +15,8 @@ from blueprint.model.capture import Camera
 
 Mask = NDArray[np.bool_]
 
-OCCLUSION_GAP_M = 0.015  # a neighbour nearer than this hides the outline: it is not the object's own border
+OCCLUSION_GAP_M = 0.01  # only a neighbour this far behind the object leaves the border to the object
+RAY_FIELDS = ("origins", "directions", "pixel_m", "normals")
 DEPTH_JUMP = 0.02  # relative; neighbours in depth further apart belong to different surfaces
 
 
@@ -32,11 +33,14 @@ class View:
 
 @dataclass(frozen=True)
 class Rays:
-    """origins, directions: (M, 3) world frame, unit directions; pixel_m: (M,) size of a pixel at the object [m]."""
+    """origins, directions: (M, 3) world frame, unit directions; pixel_m: (M,) size of a pixel at the object [m];
+    normals: (M, 2) outward normal of the outline in the picture (u, v), zero for rays that are not on an outline.
+    """
 
     origins: Array
     directions: Array
     pixel_m: Array
+    normals: Array
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,16 @@ def back_project(view: View, v: NDArray[np.intp], u: NDArray[np.intp]) -> Array:
 
 
 def surface_mask(view: View, mask: Mask) -> Mask:
-    """Pixels of `mask` whose depth belongs to a main connected surface (>= 8 % of the readings), borders left out."""
-    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    """Pixels of `mask` whose depth belongs to a main connected surface (>= 8 % of the readings), borders left out.
+
+    Near a border the depth of foreground and background mixes, by up to the size of the sensor's matching window.
+    """
     valid = mask & (view.depth > 0)
-    if (valid & inner).sum() > 100:
-        valid &= inner
+    for width in (7, 5, 3):
+        inner = cv2.erode(mask.astype(np.uint8), np.ones((width, width), np.uint8)) > 0
+        if (valid & inner).sum() > max(100, 0.6 * valid.sum()):
+            valid &= inner
+            break
     if not valid.any():
         return valid
     return valid & _large_parts(view.depth, valid, share=0.08)
@@ -92,7 +101,7 @@ def _large_parts(depth: NDArray[np.float32], valid: Mask, share: float) -> Mask:
     return valid & (cv2.dilate(kept.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
 
 
-def gather(views: tuple[View, ...], label: int, *, base_z: float, points: int = 1500, rays: int = 320) -> Evidence:
+def gather(views: tuple[View, ...], label: int, *, base_z: float, points: int = 500, rays: int = 180) -> Evidence:
     """Collect the evidence about the object `label`. Points below `base_z` + 3 mm are left out: they may be the table."""
     parts = [_gather_view(view, view.labels == label, base_z) for view in views if (view.labels == label).sum() > 30]
     cloud = np.concatenate([part[0] for part in parts]) if parts else np.zeros((0, 3))
@@ -133,6 +142,7 @@ def _outline_rays(view: View, mask: Mask, typical: float) -> Rays:
     height, width = mask.shape
     own = object_depth(view, mask)
     hidden = hiding(view, mask, own)
+    mask = outer_shape(mask)
     v, u = np.nonzero(mask & (cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0))
     found: list[Array] = []
     for dv, du in ((0, 1), (0, -1), (1, 0), (-1, 0)):
@@ -141,17 +151,52 @@ def _outline_rays(view: View, mask: Mask, typical: float) -> Rays:
         nv, nu = np.clip(nv, 0, height - 1), np.clip(nu, 0, width - 1)
         border = inside & ~mask[nv, nu] & ~hidden[nv, nu]
         found.append(np.stack([u[border] + du / 2, v[border] + dv / 2], axis=1))
-    return _rays(view, np.concatenate(found), typical)
+    pixels = np.concatenate(found)
+    return _rays(view, pixels, typical, _outward(mask, pixels))
+
+
+def outer_shape(mask: Mask) -> Mask:
+    """The mask with narrow gaps and holes filled: holes are missing depth or handles, which no solid here models."""
+    closed = cv2.morphologyEx(np.pad(mask, 8).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))[8:-8, 8:-8]
+    return mask | ndimage.binary_fill_holes(closed)
+
+
+def _outward(mask: Mask, pixels: Array) -> Array:
+    """(M, 2) unit normals of the mask's border, smoothed over a few pixels."""
+    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 3.0)
+    slopes = [-cv2.Sobel(soft, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0)]
+    u, v = np.floor(pixels).astype(int).T
+    normals = np.stack([slope[v, u] for slope in slopes], axis=1).astype(float)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
 
 
 def hiding(view: View, mask: Mask, own: NDArray[np.float32]) -> Mask:
-    """Pixels near the object at which something nearer than it stands (or a labelled object of unknown depth)."""
-    nearest = np.where(view.depth > 0, view.depth, np.inf).astype(np.float32)
-    nearest = ndimage.minimum_filter(np.where(mask, np.inf, nearest).astype(np.float32), 7)
-    other = (view.labels > 0) & ~mask
-    unknown = other & ~np.isfinite(nearest)
-    # the support in front of the object is nearer too, but it hides nothing: only labelled or raised things do
-    return unknown | ((nearest < own - OCCLUSION_GAP_M) & (cv2.dilate(other.astype(np.uint8), np.ones((5, 5))) > 0))
+    """Pixels near the object where another object stands in front of it, touches it, or has no depth at all.
+
+    The support is nearer than the object too wherever it lies before it, but it hides nothing.
+    """
+    box = _around(
+        mask, 20 + int(0.4 * max(np.ptp(np.nonzero(mask)[0]), np.ptp(np.nonzero(mask)[1]))) if mask.any() else 0
+    )
+    hidden = np.zeros_like(mask)
+    labels = view.labels[box]
+    for label in np.unique(labels[(labels > 0) & ~mask[box]]).tolist():
+        other = np.zeros_like(mask)
+        other[box] = (labels == label) & ~mask[box]
+        readings = (view.labels == label) & (view.depth > 0)
+        if not readings.any():
+            hidden |= other
+            continue
+        hidden |= other & (object_depth(view, readings) < own + OCCLUSION_GAP_M)
+    return cv2.dilate(hidden.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+
+
+def _around(mask: Mask, pad: int) -> tuple[slice, slice]:
+    """The box of the mask, `pad` pixels wider."""
+    v, u = np.nonzero(mask)
+    if len(v) == 0:
+        return slice(0, 0), slice(0, 0)
+    return slice(max(0, v.min() - pad), v.max() + pad + 1), slice(max(0, u.min() - pad), u.max() + pad + 1)
 
 
 def _free_rays(view: View, mask: Mask, typical: float) -> Rays:
@@ -172,11 +217,12 @@ def _free_rays(view: View, mask: Mask, typical: float) -> Rays:
     return _rays(view, np.stack([grid_u[keep], grid_v[keep]], axis=1).astype(float), typical)
 
 
-def _rays(view: View, pixels: Array, typical: float) -> Rays:
+def _rays(view: View, pixels: Array, typical: float, normals: Array | None = None) -> Rays:
     directions = pixel_directions(view.camera, pixels[:, 0], pixels[:, 1]) @ view.T_world_camera[:3, :3].T
     origins = np.broadcast_to(view.T_world_camera[:3, 3], directions.shape).copy()
     size = np.full(len(pixels), typical / (0.5 * (view.camera.fx + view.camera.fy)))
-    return Rays(origins, directions / np.linalg.norm(directions, axis=1, keepdims=True), size)
+    return Rays(origins, directions / np.linalg.norm(directions, axis=1, keepdims=True), size,
+                np.zeros_like(pixels) if normals is None else normals)  # fmt: skip
 
 
 def _every(array: Array, limit: int) -> Array:
@@ -186,6 +232,6 @@ def _every(array: Array, limit: int) -> Array:
 
 def _join(parts: list[Rays], limit: int) -> Rays:
     if not parts:
-        return Rays(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0))
-    joined = [np.concatenate([getattr(part, name) for part in parts]) for name in ("origins", "directions", "pixel_m")]
+        return Rays(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros((0, 2)))
+    joined = [np.concatenate([getattr(part, name) for part in parts]) for name in RAY_FIELDS]
     return Rays(*(_every(array, limit) for array in joined))

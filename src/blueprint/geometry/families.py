@@ -18,19 +18,35 @@ DEPTH_TO_WIDTH_LOG_MEAN = -0.25
 DEPTH_TO_WIDTH_LOG_SIGMA = 0.4
 SMALLEST_M, LARGEST_M = 0.004, 0.6
 PROFILE_KNOTS = 9
+# Twice the negative log odds against a plain box or can: made things are mostly plain. Guesses as well.
+RARITY = {
+    "box": 0.0,
+    "cylinder": 0.0,
+    "lying_cylinder": 5.0,
+    "rounded_box": 15.0,
+    "lathe": 15.0,
+    "container": 15.0,
+    "bottle": 25.0,
+}
 
 
 def families(evidence: Evidence, base_z: float) -> list[list[Model]]:
-    """Models grouped by family; each group holds several starts of the same family."""
+    """Models grouped by family; each group holds several starts of the same family. Bottles come later."""
     view = _view_direction(evidence)
     return [
         [_cylinder(evidence, base_z, view)],
         [_box(evidence, base_z, view, yaw, 0.0) for yaw in _yaws(evidence)],
         [_lying_cylinder(evidence, base_z, view, yaw) for yaw in _lying_yaws(evidence, base_z)],
         [_lathe(evidence, base_z, view)],
-        [_bottle(evidence, base_z, view, yaw) for yaw in _yaws(evidence)[:2]],
-        [_rounded(evidence, base_z, view, yaw) for yaw in _yaws(evidence)[:2]],
+        [_container(evidence, base_z, foot) for foot in (0.45, 0.9)],
+        [_rounded(evidence, base_z, view, yaw) for yaw in _yaws(evidence)],
     ]
+
+
+def bottles(evidence: Evidence, base_z: float) -> list[Model]:
+    """Starts of the family of bottles: many parameters, so only worth trying where nothing plainer fits."""
+    view = _view_direction(evidence)
+    return [_bottle(evidence, base_z, view, yaw) for yaw in _yaws(evidence)]
 
 
 def _view_direction(evidence: Evidence) -> Array:
@@ -85,12 +101,24 @@ def _aspect_prior(build: Callable[[Array], Prism], view: Array) -> Prior:
 
 def _model(name: str, build: Callable[[Array], Prism], start: list[float], kinds: str, dims: Callable[[Array], Array],
            priors: tuple[Prior, ...] = ()) -> Model:  # fmt: skip
-    """kinds: one letter per parameter: p position, s size, y yaw, r roundness, k profile knot."""
-    step = {"p": 2e-4, "s": 2e-4, "y": 2e-3, "r": 1e-2, "k": 5e-3}
-    lower = {"p": -10.0, "s": SMALLEST_M / 2, "y": -20.0, "r": 0.0, "k": 0.12}
-    upper = {"p": 10.0, "s": LARGEST_M, "y": 20.0, "r": 1.0, "k": 1.6}
+    """kinds: one letter per parameter: p position, s size, y yaw, r roundness, o roundness of a
+    bottle (never sharp), t taper, l lean, w wall, k profile knot.
+    """
+    step = {"p": 2e-4, "s": 2e-4, "y": 2e-3, "r": 1e-2, "o": 1e-2, "t": 1e-2, "l": 2e-3, "w": 2e-4, "k": 5e-3}
+    lower = {
+        "p": -10.0,
+        "s": SMALLEST_M / 2,
+        "y": -20.0,
+        "r": 0.0,
+        "o": 0.3,
+        "t": 0.0,
+        "l": -0.4,
+        "w": 0.0015,
+        "k": 0.12,
+    }
+    upper = {"p": 10.0, "s": LARGEST_M, "y": 20.0, "r": 1.0, "o": 1.0, "t": 1.0, "l": 0.4, "w": 0.01, "k": 1.6}
     columns = [np.array([table[kind] for kind in kinds]) for table in (step, lower, upper)]
-    return Model(name, build, np.array(start), *columns, dims, priors)
+    return Model(name, build, np.array(start), *columns, dims, priors, RARITY[name])
 
 
 def _cylinder(evidence: Evidence, base_z: float, view: Array) -> Model:
@@ -155,32 +183,61 @@ def _smooth(first: int) -> tuple[Prior, ...]:
     )
 
 
+def _widths(evidence: Evidence, base_z: float, view: Array) -> list[float]:
+    """Visible width at the knots above the base, relative to the lowest quarter: where the profiles start from."""
+    across, height = np.array([-view[1], view[0]]), _top(evidence, base_z)
+    level = (evidence.points[:, 2] - base_z) / height * (PROFILE_KNOTS - 1)
+    side = evidence.points[:, :2] @ across
+    found = {k: side[np.abs(level - k) < 0.6] for k in range(PROFILE_KNOTS)}
+    widths = {k: float(np.ptp(np.percentile(part, [2, 98]))) for k, part in found.items() if len(part) >= 8}
+    if len(widths) < 3:
+        return [0.95] * (PROFILE_KNOTS - 1)
+    every = np.interp(np.arange(PROFILE_KNOTS), list(widths), list(widths.values()))
+    return np.clip(every[1:] / max(float(np.median(every[:3])), 1e-4), 0.15, 1.4).tolist()
+
+
 def _lathe(evidence: Evidence, base_z: float, view: Array) -> Model:
     """Parameters: centre x, y, radius of the base, height, profile knots above the base."""
 
     def build(p: Array) -> Prism:
-        return Prism(np.eye(3), np.array([p[0], p[1], base_z]), (p[2], p[2]), p[3], 1.0, (1.0, *p[4:].tolist()))
+        return Prism(
+            np.eye(3), np.array([p[0], p[1], base_z]), (p[2], p[2]), p[3], 1.0, (1.0, *p[4:].tolist()), taper=1.0
+        )
 
     x, y, radius = _round_start(evidence, view)
-    start = [x, y, radius, _top(evidence, base_z), *[0.95] * (PROFILE_KNOTS - 1)]
+    start = [x, y, radius, _top(evidence, base_z), *_widths(evidence, base_z, view)]
     return _model("lathe", build, start, "ppss" + "k" * (PROFILE_KNOTS - 1),
                   lambda p: np.array([2 * p[2] * max(1.0, *p[4:]), 2 * p[2] * max(1.0, *p[4:]), p[3]]),
                   _smooth(4))  # fmt: skip
 
 
-def _bottle(evidence: Evidence, base_z: float, view: Array, yaw: float) -> Model:
-    """Parameters: centre x, y, yaw, half extents a, b, height, roundness, profile knots above the base."""
+def _container(evidence: Evidence, base_z: float, foot: float) -> Model:
+    """A bowl or a mug without its handle: a lathe that is open above.
+
+    Parameters: centre x, y, largest radius, height, wall, profile knots from the foot to the rim.
+    """
 
     def build(p: Array) -> Prism:
         base = np.array([p[0], p[1], base_z])
-        return Prism(yaw_rotation(p[2]), base, (p[3], p[4]), p[5], p[6], (1.0, *p[7:].tolist()))
+        return Prism(np.eye(3), base, (p[2], p[2]), p[3], 1.0, tuple(p[5:].tolist()), taper=1.0, wall=p[4])
 
-    def dims(p: Array) -> Array:
-        widest = max(1.0, *p[7:])
-        grow = (widest, 1.0) if p[3] >= p[4] else (1.0, widest)
-        return np.array([2 * p[3] * grow[0], 2 * p[4] * grow[1], p[5]])
+    (low_x, high_x), (low_y, high_y) = (_extent(evidence, axis) for axis in np.eye(2))
+    radius = max(high_x - low_x, high_y - low_y) / 2
+    start = [(low_x + high_x) / 2, (low_y + high_y) / 2, radius, _top(evidence, base_z), 0.004]
+    rim = Prior(lambda p: float(p[-1]), 1.0, 0.02)
+    return _model("container", build, [*start, *np.linspace(foot, 1.0, PROFILE_KNOTS) ** 0.5], "ppssw" + "k" * PROFILE_KNOTS,
+                  lambda p: build(p).extents(), (rim, *_smooth(5)))  # fmt: skip
+
+
+def _bottle(evidence: Evidence, base_z: float, view: Array, yaw: float) -> Model:
+    """Parameters: centre x, y, yaw, half extents a, b, height, roundness, taper, lean, profile knots above the base."""
+
+    def build(p: Array) -> Prism:
+        base = np.array([p[0], p[1], base_z])
+        return Prism(yaw_rotation(p[2]), base, (p[3], p[4]), p[5], p[6], (1.0, *p[9:].tolist()), p[7], p[8])
 
     x, y, a, b = _start_box(evidence, view, yaw)
-    start = [x, y, yaw, a, b, _top(evidence, base_z), 0.8, *[0.95] * (PROFILE_KNOTS - 1)]
-    return _model("bottle", build, start, "ppysssr" + "k" * (PROFILE_KNOTS - 1), dims,
-                  (_aspect_prior(build, view), *_smooth(7)))  # fmt: skip
+    start = [x, y, yaw, a, b, _top(evidence, base_z), 0.8, 0.4, 0.0, *_widths(evidence, base_z, view)]
+    upright = Prior(lambda p: float(p[8]), 0.0, 0.1)
+    return _model("bottle", build, start, "ppysssotl" + "k" * (PROFILE_KNOTS - 1), lambda p: build(p).extents(),
+                  (_aspect_prior(build, view), upright, *_smooth(9)))  # fmt: skip

@@ -33,13 +33,30 @@ def prism_mesh(solid: Prism, *, corner: int = 12, levels: int = 6) -> Mesh:
         return (vertices + [0, 0, solid.height / 2]) @ solid.rotation.T + solid.base, faces
     if len(solid.profile) > 1:
         levels = 24
+    if solid.wall > 0:
+        return container_mesh(solid, corner, levels)
     smooth = _smooth_profile(solid, levels)
     rings = []
-    for z, (a, b) in zip(np.linspace(0, solid.height, levels + 1), smooth, strict=True):
+    heights = np.linspace(0, solid.height, levels + 1)
+    for z, (a, b), middle in zip(heights, smooth, solid.middle(heights), strict=True):
         outline = section_outline(a, b, max(solid.roundness, 0.05), corner)
-        rings.append(np.column_stack([outline, np.full(len(outline), z)]))
+        rings.append(np.column_stack([outline, np.full(len(outline), z)]) + middle)
     caps = (0.66, 0.33)
     stack = [_shrunk(rings[0], s) for s in caps[::-1]] + rings + [_shrunk(rings[-1], s) for s in caps]
+    vertices, faces = stacked_rings(np.stack(stack))
+    return vertices @ solid.rotation.T + solid.base, faces
+
+
+def container_mesh(solid: Prism, corner: int, levels: int) -> Mesh:
+    """Closed surface of an open container: up the outside, over the rim, down the inside."""
+    outer = _smooth_profile(solid, levels)
+    inner = [(max(a - solid.wall, 1e-3), max(b - solid.wall, 1e-3)) for a, b in outer]
+    heights = np.linspace(0, solid.height, levels + 1)
+    dense = np.linspace(solid.wall, solid.height, levels + 1)
+    inside = [tuple(np.interp(z, heights, [row[k] for row in inner]) for k in (0, 1)) for z in dense[::-1]]
+    walls = [*zip(heights, outer, strict=True), *zip(dense[::-1], inside, strict=True)]
+    rings = [np.column_stack([section_outline(a, b, 1.0, corner), np.full(4 * corner, z)]) for z, (a, b) in walls]
+    stack = [_shrunk(rings[0], 0.5), *rings, _shrunk(rings[-1], 0.66), _shrunk(rings[-1], 0.33)]
     vertices, faces = stacked_rings(np.stack(stack))
     return vertices @ solid.rotation.T + solid.base, faces
 
@@ -49,13 +66,16 @@ def _smooth_profile(solid: Prism, levels: int) -> list[tuple[float, float]]:
     if len(solid.profile) > 1:
         knots = np.linspace(0, solid.height, len(solid.profile))
         dense = tuple(PchipInterpolator(knots, solid.profile)(z).tolist())
-        solid = Prism(solid.rotation, solid.base, solid.half, solid.height, solid.roundness, dense)
+        solid = Prism(
+            solid.rotation, solid.base, solid.half, solid.height, solid.roundness, dense, solid.taper, solid.lean
+        )
     a, b = solid.sections(z)
     return list(zip(a.tolist(), b.tolist(), strict=True))
 
 
 def _shrunk(ring: Array, scale: float) -> Array:
-    return ring * [scale, scale, 1.0]
+    middle = ring.mean(axis=0)
+    return middle + (ring - middle) * scale
 
 
 def stacked_rings(rings: Array) -> Mesh:
