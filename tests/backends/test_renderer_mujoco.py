@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Images
 from blueprint.backends.renderer_mujoco import RendererMujoco, average_blocks
-from blueprint.core.errors import InputError
+from blueprint.core.errors import BackendError, InputError
 from blueprint.core.execute import map_items
 from blueprint.geometry.transforms import pose_to_matrix, transform_points
 from blueprint.model.capture import Camera
@@ -154,3 +154,11 @@ def test_blocks_average_and_round() -> None:
     picture[:2, :2, 0] = [[0, 1], [2, 3]]
     assert average_blocks(picture, 2)[0, 0, 0] == 2  # 1.5 rounds up
     np.testing.assert_array_equal(average_blocks(picture, 1), picture)
+
+
+def test_a_machine_without_off_screen_opengl_is_told_what_to_install(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MUJOCO_EGL_DEVICE_ID", "99")  # read by the forked child, which has no display yet
+    with pytest.raises(BackendError, match="libegl1 libegl-mesa0 libgl1-mesa-dri"):
+        draw(model, start(model), "down", "nowhere")

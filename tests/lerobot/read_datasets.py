@@ -1,32 +1,39 @@
 """Read datasets with the real lerobot 0.4.4; runs in its own environment: python read_datasets.py ROOT...
 
 Every frame of small datasets (of large ones, a spread of them) must come back with its values, time, task and picture;
-windows over time (delta_timestamps) must pad at the ends of episodes. A `reference.npz` beside a ROOT holds what was
-written: states must be equal, pictures close to those drawn. Prints a line per dataset; exit 1 if any fails.
+windows over time (delta_timestamps) must pad at the ends of episodes; lerobot's own tool must merge a dataset with
+itself. A `reference.npz` beside a ROOT holds what was written: states must be equal, pictures close to those drawn.
+Prints a line per dataset; exit 1 if any fails.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 
-os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+for variable in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_DATASETS_DISABLE_PROGRESS_BARS", "TQDM_DISABLE"):
+    os.environ[variable] = "1"
 
 import av
 import numpy as np
 import pandas as pd
 import shims  # noqa: F401  must come before lerobot
 import torch
+from lerobot.datasets.dataset_tools import merge_datasets
 from lerobot.datasets.lerobot_dataset import CODEBASE_VERSION, LeRobotDataset
 
 MAX_FRAMES = 1500
+MAX_MERGED_FRAMES = 500
 MIN_PSNR_DB = 30.0
 
 
 def main(roots: list[str]) -> int:
+    logging.disable(logging.WARNING)  # that torchcodec is absent, for every dataset
     failed = 0
     for root in map(Path, roots):
         try:
@@ -74,6 +81,8 @@ def read(root: Path) -> str:
     if reference:
         assert min(psnr) >= MIN_PSNR_DB, f"worst frame {min(psnr):.1f} dB"
     read_windows(root, dataset, cameras, fps)
+    if len(dataset) <= MAX_MERGED_FRAMES:
+        merge_with_itself(dataset, cameras)
     batch = next(iter(torch.utils.data.DataLoader(dataset, batch_size=min(8, len(dataset)))))
     assert all(batch[camera].ndim == 4 for camera in cameras)
     quality = f", pictures {min(psnr):.1f} dB at worst" if psnr else ""
@@ -124,6 +133,17 @@ def read_windows(root: Path, plain: LeRobotDataset, cameras: list[str], fps: int
                 assert item[f"{camera}_is_pad"].tolist() == [i == first, False]
                 before = plain[max(i - 1, first)][camera]
                 assert torch.equal(item[camera], torch.stack([before, plain[i][camera]]))
+
+
+def merge_with_itself(dataset: LeRobotDataset, cameras: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        merge_datasets([dataset, dataset], output_repo_id="local/twice", output_dir=Path(folder) / "twice")
+        twice = open_dataset(Path(folder) / "twice")
+        assert (len(twice), twice.num_episodes) == (2 * len(dataset), 2 * dataset.num_episodes)
+        for i in (0, len(dataset) - 1):
+            one, other = dataset[i], twice[len(dataset) + i]
+            assert one["task"] == other["task"]
+            assert all(torch.equal(one[name], other[name]) for name in ("observation.state", *cameras))
 
 
 if __name__ == "__main__":
