@@ -89,9 +89,9 @@ def test_prism_is_the_polygon_extruded() -> None:
 
 def test_footprint_widens_only_where_something_overhangs() -> None:
     square = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
-    inside = footprint_hull(square, [np.array([[0.5, 0.5]])], 0.02)
+    inside = footprint_hull(square, [np.array([[0.5, 0.5]])], [0.02])
     assert inside is square
-    wider = footprint_hull(square, [np.array([[1.1, 0.5]])], 0.02)
+    wider = footprint_hull(square, [np.array([[1.1, 0.5]])], [0.02])
     assert wider[:, 0].max() == pytest.approx(1.12)
     x, y = wider.T
     assert np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)) > 0, "counter-clockwise"

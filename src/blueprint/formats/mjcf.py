@@ -22,6 +22,7 @@ from blueprint.model.scene import Collider, PhysicalObject, SceneCamera
 from blueprint.model.spatial import Pose
 
 TABLE_BODY = "table"
+FIRST_OBJECT = 2  # body id of the first object: the world and the table come before
 GL_FROM_CV = np.diag([1.0, -1.0, -1.0, 1.0])  # MuJoCo's cameras look along -z with y up, OpenCV's along +z with y down
 ROUND_RADIUS_SHARE = 0.25  # condim 6 where the two smaller dimensions differ by less than this share: it can roll
 
@@ -139,8 +140,8 @@ def _defaults(root: ET.Element, contacts: Contacts) -> None:
 def _surroundings(root: ET.Element, asset: ET.Element, world: ET.Element) -> None:
     """Soft light, one shadow, a plain background: settings that draw fast and look calm."""
     visual = _element(root, "visual")
-    _element(visual, "headlight", ambient=(0.40, 0.40, 0.41), diffuse=(0.20, 0.20, 0.20), specular=(0.05, 0.05, 0.05))
-    _element(visual, "map", znear=0.005, zfar=10, shadowclip=1.0, haze=0.6)
+    _element(visual, "headlight", ambient=(0.38, 0.38, 0.39), diffuse=(0.15, 0.15, 0.15), specular=(0.05, 0.05, 0.05))
+    _element(visual, "map", znear=0.005, zfar=10, shadowclip=1.6, haze=0.6)
     _element(visual, "quality", shadowsize=2048, offsamples=4)
     _element(visual, "global", offwidth=1920, offheight=1440)
     _element(visual, "rgba", haze=(0.80, 0.81, 0.82, 1))
@@ -162,7 +163,7 @@ def _surroundings(root: ET.Element, asset: ET.Element, world: ET.Element) -> Non
         type="directional",
         pos=(0.6, -0.8, 2.2),
         dir=(-0.3, 0.35, -1.0),
-        diffuse=(0.42, 0.41, 0.40),
+        diffuse=(0.38, 0.37, 0.36),
         specular=(0.15, 0.15, 0.15),
         castshadow="true",
     )
@@ -173,7 +174,7 @@ def _surroundings(root: ET.Element, asset: ET.Element, world: ET.Element) -> Non
         type="directional",
         pos=(-0.8, 0.6, 1.6),
         dir=(0.5, -0.4, -0.8),
-        diffuse=(0.16, 0.17, 0.18),
+        diffuse=(0.12, 0.13, 0.14),
         specular=(0.0, 0.0, 0.0),
         castshadow="false",
     )

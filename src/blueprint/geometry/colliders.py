@@ -173,13 +173,13 @@ def _is_solid(points: Array, thinnest: float = 2e-4) -> bool:
     return bool(np.ptp(centred @ axes.T, axis=0).min() > thinnest)
 
 
-def footprint_hull(polygon: Array, outlines: Sequence[Array], margin: float) -> Array:
-    """Convex counter-clockwise polygon (K, 2) around `polygon` (N, 2) and, with a margin [m], points (M, 2) each.
+def footprint_hull(polygon: Array, outlines: Sequence[Array], margins: Sequence[float]) -> Array:
+    """Convex counter-clockwise polygon (K, 2) around `polygon` (N, 2) and point sets (M, 2), each with a margin [m].
 
     Equal to `polygon` where that holds everything already.
     """
-    corners = np.array([(dx, dy) for dx in (-margin, margin) for dy in (-margin, margin)])
-    extra = [(outline[:, None] + corners).reshape(-1, 2) for outline in outlines]
+    corners = np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
+    extra = [(o[:, None] + m * corners).reshape(-1, 2) for o, m in zip(outlines, margins, strict=True)]
     if not extra:
         return polygon
     points = np.concatenate(extra)
@@ -187,8 +187,12 @@ def footprint_hull(polygon: Array, outlines: Sequence[Array], margin: float) -> 
     outside = (points @ equations[:, :2].T + equations[:, 2]).max(axis=1) > 1e-9
     if not outside.any():
         return polygon
-    every = np.concatenate([polygon, points[outside]])
-    return every[ConvexHull(every).vertices]
+    return outline(np.concatenate([polygon, points[outside]]))
+
+
+def outline(points: Array) -> Array:
+    """Corners (K, 2) of the convex hull of points (N, 2), counter-clockwise."""
+    return points[ConvexHull(points).vertices]
 
 
 def prism(polygon: Array, bottom: float, top: float) -> Mesh:

@@ -31,7 +31,10 @@ from blueprint.stages.rest import RestConfig, come_to_rest, settle_test
 
 SETTLE_FILE = "settle.xml"
 QUIET_FILE = "quiet.xml"
+TABLE_FILE = "table.obj"
 TABLE_MARGIN_M = 0.02  # the table reaches at least this far beyond what stands on it
+FALL_MARGIN_M = 0.25  # and this far beyond what would otherwise fall off it
+FALLEN_M = -0.05
 
 
 class Override(Model):
@@ -76,8 +79,7 @@ def physics(
     work = [(asset.name, _Work(asset, assets.path(asset.mesh), cfg)) for asset in assets.objects]
     map_items(_collide, work, out / "colliders", what="colliders", timeout_s=2 * cfg.coacd_timeout_s + 60)
     objects = [_physical(asset, assets, cfg, out) for asset in assets.objects]
-    write_table_collider(reconstruction, carrying_polygon(reconstruction, objects, out), out / "table.obj")
-    spawned = _rest(objects, simulator, cfg.rest, out)
+    spawned = _on_table(objects, reconstruction, simulator, cfg.rest, out)
     test = settle_test(out / SETTLE_FILE, [item.asset.name for item in spawned], simulator, cfg.rest)
     if not test.passed:
         warn(f"the scene does not hold still: {test.max_drift_m * 1e3:.1f} mm, {test.max_drift_deg:.1f} deg")
@@ -229,17 +231,43 @@ def _colliders(asset: ObjectAsset, folder: Path) -> tuple[Collider, ...]:
     return tuple(Collider(mesh=f"colliders/{asset.name}/{name}") for name in hulls)
 
 
-def carrying_polygon(reconstruction: Reconstruction, physics_objects: Sequence[PhysicalObject], files: Path) -> Array:
-    """The support's polygon (K, 2), widened where an object stands across the edge that the camera could see.
+def _on_table(
+    objects: list[PhysicalObject], reconstruction: Reconstruction, simulator: Simulator, cfg: RestConfig, out: Path
+) -> list[PhysicalObject]:
+    """Objects at rest on a table that is widened below those that stand across, or would fall over, its seen edge."""
+    margins = [TABLE_MARGIN_M for _ in objects]
+    spawned, fallen = objects, [False for _ in objects]
+    for _ in range(2):
+        polygon = carrying_polygon(reconstruction, objects, margins, out)
+        write_table_collider(reconstruction, polygon, out / TABLE_FILE)
+        spawned = _rest(objects, simulator, cfg, out)
+        fallen = [item.pose.position[2] < FALLEN_M for item in spawned]
+        if not any(fallen):
+            return spawned
+        margins = [FALL_MARGIN_M if down else margin for down, margin in zip(fallen, margins, strict=True)]
+    names = ", ".join(item.asset.name for item, down in zip(spawned, fallen, strict=True) if down)
+    warn(f"fell off the table: {names}")
+    return spawned
+
+
+def carrying_polygon(
+    reconstruction: Reconstruction, objects: Sequence[PhysicalObject], margins: Sequence[float], files: Path
+) -> Array:
+    """The support's polygon (K, 2), widened to reach a margin [m] beyond the foot of every object.
 
     files: folder of the objects' meshes
     """
     outlines = []
-    for item in physics_objects:
+    for item in objects:
         points = transform_points(pose_to_matrix(item.asset.pose), read_obj(files / item.asset.mesh).vertices)
         outlines.append(points[points[:, 2] < points[:, 2].min() + 0.02, :2])
-    polygon = np.array(reconstruction.support.polygon)
-    return shapes.footprint_hull(polygon, outlines, TABLE_MARGIN_M)
+    return shapes.footprint_hull(np.array(reconstruction.support.polygon), outlines, margins)
+
+
+def table_polygon(physics: Physics) -> Array:
+    """(K, 2) counter-clockwise outline [m] of the table top that the objects rest on."""
+    vertices = read_obj(physics.path(TABLE_FILE)).vertices
+    return shapes.outline(vertices[vertices[:, 2] > -1e-6, :2])
 
 
 def write_table_collider(reconstruction: Reconstruction, polygon: Array, path: Path) -> None:
@@ -253,7 +281,7 @@ def write_table_collider(reconstruction: Reconstruction, polygon: Array, path: P
 
 def _rest(objects: list[PhysicalObject], simulator: Simulator, cfg: RestConfig, out: Path) -> list[PhysicalObject]:
     """Write the two test scenes (one in a viscous medium) and move every object to where it rests."""
-    table = TableFiles(collider="table.obj")
+    table = TableFiles(collider=TABLE_FILE)
     quiet = Contacts(viscosity=cfg.viscosity)
     (out / QUIET_FILE).write_text(scene_mjcf(objects, table, assets_dir=".", contacts=quiet, drawn=False))
     (out / SETTLE_FILE).write_text(scene_mjcf(objects, table, assets_dir=".", drawn=False))

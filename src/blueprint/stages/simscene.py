@@ -19,7 +19,7 @@ from blueprint.geometry.transforms import matrix_to_rows
 from blueprint.model.artifacts import Physics, Reconstruction, SimScene
 from blueprint.model.capture import Camera
 from blueprint.model.scene import PhysicalObject, SceneBody, SceneCamera, Support
-from blueprint.stages.physics import carrying_polygon
+from blueprint.stages.physics import TABLE_FILE, table_polygon
 
 Array = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ class SimSceneConfig(Config):
 @stage(version="1")
 def simscene(reconstruction: Reconstruction, physics: Physics, cfg: SimSceneConfig, out: Path) -> SimScene:
     """Write `scene.xml`, `scene.usda`, `scene.glb` and the meshes and textures they share."""
-    polygon = carrying_polygon(reconstruction, physics.objects, physics.path("."))
+    polygon = table_polygon(physics)
     table = gather_assets(reconstruction, physics, polygon, out / "assets")
     cameras = scene_cameras(reconstruction, physics, cfg)
     (out / "scene.xml").write_text(scene_mjcf(physics.objects, table, cameras, floor_z=cfg.floor_z))
@@ -64,7 +64,7 @@ def gather_assets(reconstruction: Reconstruction, physics: Physics, polygon: Arr
             path.unlink()
     (assets / "table").mkdir(exist_ok=True)
     support = reconstruction.support
-    shutil.copyfile(physics.path("table.obj"), assets / "table/collider.obj")
+    shutil.copyfile(physics.path(TABLE_FILE), assets / "table/collider.obj")
     texture = None
     if support.texture is not None:
         texture = "table/texture.png"
