@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from blueprint.core.artifact import Model
 from blueprint.core.errors import BusyError, InputError, IntegrityError
 from blueprint.core.execute import FINISHED_FILE
-from blueprint.core.files import digest, file_digest, files_below, fsync, fsync_tree, write_json
+from blueprint.core.files import digest, file_digest, files_below, fsync, write_json
 
 RECEIPT_FILE = "receipt.json"
 _DYING_S = 3.0  # how long children of a killed run may take to die and let go of the lease
@@ -193,10 +193,9 @@ class Scene:
         return partial
 
     def commit(self, receipt: Receipt) -> Path:
-        """Publish the finished partial folder of `receipt` and make it current; returns its folder."""
+        """Publish the partial folder of `receipt`, whose files are flushed, and make it current; returns its folder."""
         partial, folder = self.partial(receipt.stage, receipt.key), self.folder(receipt.stage, receipt.key)
         write_json(partial / RECEIPT_FILE, receipt.model_dump(mode="json"))
-        fsync_tree(partial)
         partial.rename(folder)
         fsync(folder.parent)
         self.set_current(receipt.stage, receipt.key)
