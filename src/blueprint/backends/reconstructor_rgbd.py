@@ -14,6 +14,7 @@ from blueprint.core.report import log
 from blueprint.formats import images
 from blueprint.geometry import depth as depths
 from blueprint.geometry import naming, planes
+from blueprint.geometry.cutout import grow
 from blueprint.geometry.segmentation import TableView, raised, segment_automatic, segment_boxes
 from blueprint.geometry.support_texture import PlaneView, plane_texture
 from blueprint.geometry.transforms import matrix_to_rows, transform_points
@@ -24,6 +25,7 @@ from blueprint.model.scene import CameraView, Instance, Support
 LEAST_TABLE_M2 = 0.01
 FARTHEST_M = 2.5  # beyond, the noise of table-top sensors hides what stands on a table
 EDGE_M = 0.005  # half a cell of the outline's grid: nearer to the edge, inside and outside are not told apart
+HALO_PX = 5  # colour and depth disagree by as much at edges
 NEAR_M = 0.08  # an object at the table's edge hides at most this much of the table behind its own foot
 LEVEL_COSINE = 0.9  # a surface at the table's height that is steeper than 25 deg is not the table
 THICKNESS_M = 0.02  # of the slab that stands for the table; its underside is not seen
@@ -157,8 +159,9 @@ def carrying_polygon(polygon: NDArray[np.float64], view: TableView, labels: NDAr
 
 
 def support_pixels(view: TableView, labels: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Pixels (H, W) that show the support itself."""
-    return (labels == 0) & view.valid & (np.abs(view.height) < 2 * view.clear) & ~raised(view)
+    """Pixels (H, W) that show the support itself, clear of the objects' blurred edges."""
+    flat = view.valid & view.over & (np.abs(view.height) < view.clear)
+    return flat & ~grow((labels > 0) | raised(view), HALO_PX)
 
 
 def _segment(capture: Capture, frame: Frame, view: TableView, cfg: ReconstructorConfig) -> Segments:

@@ -95,7 +95,7 @@ def read_capture(folder: Path) -> RawCapture:
 def read_json(file: Path) -> Any:
     """Raises InputError for a missing file, bad JSON, or NaN."""
     if not file.is_file():
-        raise InputError(f"{file} does not exist", "see docs/capture.md for the layout of a capture")
+        raise InputError(f"{file} does not exist", "see docs/capture_format.md for the layout of a capture")
     try:
         return json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except (ValueError, UnicodeDecodeError, RecursionError) as error:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.geometry.depth import project
+from blueprint.geometry.fill import fill_unseen
 from blueprint.geometry.planes import inside_polygon
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.model.capture import Camera
 
-MOST_SIDE = 1024
+MOST_SIDE = 768
 TEXEL_M = 0.001
 
 
@@ -65,13 +66,3 @@ def _sample(points: NDArray[np.float64], views: list[PlaneView]) -> tuple[NDArra
         image[take] = color[take]
         seen |= take
     return image, seen
-
-
-def fill_unseen(image: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Unseen texels take the median of what was seen, near seen ones their continuation."""
-    if seen.all() or not seen.any():
-        return image
-    out = image.copy()
-    out[~seen] = np.median(image[seen], axis=0).astype(np.uint8)
-    near = cv2.dilate(seen.astype(np.uint8), np.ones((31, 31), np.uint8)) > 0
-    return cv2.inpaint(out, (~seen & near).astype(np.uint8), 5, cv2.INPAINT_TELEA)
