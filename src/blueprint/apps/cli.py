@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 examples:
-  blueprint demo                                                      a made-up table, the whole job
-  blueprint run mycapture --scene out/table --simulator mujoco        the whole job on yours
-  blueprint run mycapture --scene out/table --simulator mujoco --until simscene --set assets.seed=3
-  blueprint why out/table physics                                     why a stage would run again
+  blueprint demo                                                    a made-up table, the whole job
+  blueprint run mycapture --scene out/table --simulator mujoco      the whole job on your table
+  blueprint run mycapture --scene out/table --simulator mujoco --until simscene
+  blueprint why out/table physics                                   why a stage would run again
+
+Run the same command again after a crash or a changed setting: only what is missing or touched is done.
 """
 
 
@@ -58,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--version", action="store_true", help="show the version")
     parser.set_defaults(command=lambda arguments: _version() if arguments.version else _usage(parser))
-    commands = parser.add_subparsers(metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_running(commands)
     _add_reading(commands)
     robots = commands.add_parser("robots", help="list robots, install one").add_subparsers(

@@ -122,7 +122,7 @@ def _robot() -> dict[str, Any]:
     if installed:
         return _finding("robots", True, ", ".join(f"{name} ({source})" for name, source in installed.items()))
     return _finding(
-        "robots", None, "none installed yet; a run fetches the one it needs: blueprint robots install panda"
+        "robots", None, "none installed yet; a run fetches the one it needs: blueprint robots list"
     )
 
 

@@ -85,7 +85,7 @@ def robots_text(value: dict[str, Any]) -> str:
     lines = []
     for row in value["robots"]:
         where = row["folder"] or f"not installed: blueprint robots install {row['name']}"
-        lines.append(f"{row['name']:<12}{row['title']:<28}{where}")
+        lines.append(f"{row['name']:<16}{row['title']:<20}{where}")
     return "\n".join(lines)
 
 
