@@ -209,3 +209,8 @@ def fan(count: int) -> NDArray[np.int64]:
 def hull_volume(vertices: Array) -> float:
     """Volume [m^3] of the hull of points (N, 3)."""
     return float(ConvexHull(vertices).volume)
+
+
+def hull_area(vertices: Array) -> float:
+    """Surface [m^2] of the hull of points (N, 3)."""
+    return float(ConvexHull(vertices).area)

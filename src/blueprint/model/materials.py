@@ -14,7 +14,11 @@ YCB = "YCB object set (Calli et al. 2015)"
 
 @dataclass(frozen=True)
 class Material:
-    """density [kg/m^3], sliding friction coefficient against a hard dry surface, restitution coefficient."""
+    """density [kg/m^3], sliding friction coefficient against a hard dry surface, restitution coefficient.
+
+    areal: `density` is kg per m^2 of the convex hull's surface instead. For open vessels: their walls are thinner than
+    what can be reconstructed, and their inside is often not seen, so their volume says little.
+    """
 
     name: str
     density: float
@@ -22,6 +26,7 @@ class Material:
     friction: float
     restitution: float
     surface_source: str
+    areal: bool = False
 
 
 PAPERBOARD = (0.45, 0.2, "assumed: dry paperboard on a hard surface, middle of the usual 0.3..0.6")
@@ -33,8 +38,10 @@ SOFT = (0.7, 0.1, "assumed: soft or rubbery surface, middle of the usual 0.5..0.
 OTHER = (0.5, 0.2, "assumed: unknown dry surface")
 
 
-def _material(name: str, density: float, density_source: str, surface: tuple[float, float, str]) -> Material:
-    return Material(name, density, density_source, *surface)
+def _material(
+    name: str, density: float, density_source: str, surface: tuple[float, float, str], *, areal: bool = False
+) -> Material:
+    return Material(name, density, density_source, *surface, areal)
 
 
 # (words that must all occur, material): the first row that fits is taken, so special rows stand before general ones
@@ -46,6 +53,7 @@ TABLE: tuple[tuple[tuple[str, ...], Material], ...] = (
     (("pudding",), _material("boxed powder", 546, f"{YCB}: pudding box 0.187 kg, 35x110x89 mm", PAPERBOARD)),
     (("gelatin",), _material("boxed powder", 558, f"{YCB}: gelatin box 0.097 kg, 28x85x73 mm", PAPERBOARD)),
     (("coffee",), _material("canned powder", 364, f"{YCB}: coffee can 0.414 kg, 102x139 mm", METAL)),
+    (("chef",), _material("canned powder", 364, f"{YCB}: coffee can 0.414 kg, 102x139 mm", METAL)),
     (("chips",), _material("canned snack", 186, f"{YCB}: chips can 0.205 kg, 75x250 mm", METAL)),
     (("pringles",), _material("canned snack", 186, f"{YCB}: chips can 0.205 kg, 75x250 mm", METAL)),
     (("tuna",), _material("canned food", 913, f"{YCB}: tuna can 0.171 kg, 85x33 mm", METAL)),
@@ -53,6 +61,7 @@ TABLE: tuple[tuple[tuple[str, ...], Material], ...] = (
     (("meat", "can"), _material("canned food", 930, f"{YCB}: potted meat can 0.370 kg, 50x97x82 mm", METAL)),
     (("spam",), _material("canned food", 930, f"{YCB}: potted meat can 0.370 kg, 50x97x82 mm", METAL)),
     (("bleach",), _material("bottled liquid", 1000, "water-like content, full", PLASTIC)),
+    (("cleanser",), _material("bottled liquid", 1000, "water-like content, full", PLASTIC)),
     (("mustard",), _material("bottled liquid", 1000, "water-like content, full", PLASTIC)),
     (("wood",), _material("wood", 504, f"{YCB}: wood block 0.729 kg, 85x85x200 mm", WOOD)),
     (("foam",), _material("foam", 149, f"{YCB}: foam brick 0.028 kg, 50x75x50 mm", SOFT)),
@@ -64,18 +73,35 @@ TABLE: tuple[tuple[tuple[str, ...], Material], ...] = (
     (("screwdriver",), _material("steel and plastic tool", 1800, "assumed: steel shaft, plastic handle", PLASTIC)),
     (("marker",), _material("pen", 700, "assumed: plastic tube, partly hollow", PLASTIC)),
     (("pen",), _material("pen", 700, "assumed: plastic tube, partly hollow", PLASTIC)),
+    (("fork",), _material("cutlery", 3000, "assumed: steel, hollows filled in by the mesh", METAL)),
+    (("spoon",), _material("cutlery", 3000, "assumed: steel, hollows filled in by the mesh", METAL)),
+    (("knife",), _material("cutlery", 3000, "assumed: steel, hollows filled in by the mesh", METAL)),
+    (("wrench",), _material("steel tool", 5000, "assumed: steel, hollows filled in by the mesh", METAL)),
+    (("pliers",), _material("steel and plastic tool", 2500, "assumed: half steel by volume, gaps filled in", METAL)),
+    (("monitor",), _material("light electronics", 300, "assumed: flat panel on a stand", PLASTIC)),
+    (("keyboard",), _material("electronics", 800, "assumed: plastic shell with boards", PLASTIC)),
+    (("mouse",), _material("electronics", 800, "assumed: plastic shell with boards", PLASTIC)),
+    (("phone",), _material("electronics", 1500, "assumed: glass, battery and boards", PLASTIC)),
+    (("laptop",), _material("electronics", 1200, "assumed: metal shell with battery", PLASTIC)),
+    (("remote",), _material("electronics", 800, "assumed: plastic shell with boards", PLASTIC)),
+    (("controller",), _material("electronics", 800, "assumed: plastic shell with boards", PLASTIC)),
     (("banana",), _material("fruit", 950, "assumed: fresh fruit, close to water", SOFT)),
     (("apple",), _material("fruit", 850, "assumed: fresh fruit with air spaces", SOFT)),
     (("fruit",), _material("fruit", 950, "assumed: fresh fruit, close to water", SOFT)),
     (("orange",), _material("fruit", 950, "assumed: fresh fruit, close to water", SOFT)),
     (("lemon",), _material("fruit", 950, "assumed: fresh fruit, close to water", SOFT)),
+    (("pear",), _material("fruit", 950, "assumed: fresh fruit, close to water", SOFT)),
+    (("peach",), _material("fruit", 950, "assumed: fresh fruit, close to water", SOFT)),
+    (("plum",), _material("fruit", 950, "assumed: fresh fruit, close to water", SOFT)),
+    (("strawberry",), _material("fruit", 900, "assumed: fresh fruit, close to water", SOFT)),
+    (("tomato",), _material("fruit", 950, "assumed: fresh fruit, close to water", SOFT)),
     (("bread",), _material("bread", 300, "assumed: baked crumb", SOFT)),
     (("book",), _material("paper", 800, "assumed: stacked printing paper", PAPERBOARD)),
-    (("mug",), _material("vessel wall", 1000, "assumed: thin ceramic or steel wall in a thicker mesh wall", CERAMIC)),
-    (("cup",), _material("vessel wall", 1000, "assumed: thin ceramic or steel wall in a thicker mesh wall", CERAMIC)),
-    (("bowl",), _material("vessel wall", 1000, "assumed: thin ceramic or steel wall in a thicker mesh wall", CERAMIC)),
-    (("plate",), _material("vessel wall", 1000, "assumed: thin ceramic or steel wall in a thicker mesh wall", CERAMIC)),
-    (("pitcher",), _material("hollow plastic", 250, "assumed: empty plastic vessel, filled in by the mesh", PLASTIC)),
+    (("mug",), _material("open vessel", 3.8, f"{YCB}: mug 0.118 kg, 80x82 mm", CERAMIC, areal=True)),
+    (("cup",), _material("open vessel", 3.8, f"as a mug; {YCB}: 0.118 kg, 80x82 mm", CERAMIC, areal=True)),
+    (("bowl",), _material("open vessel", 2.9, f"{YCB}: bowl 0.147 kg, 159x53 mm", CERAMIC, areal=True)),
+    (("plate",), _material("open vessel", 2.5, f"{YCB}: plate 0.279 kg, 258x24 mm", CERAMIC, areal=True)),
+    (("pitcher",), _material("open vessel", 1.8, f"{YCB}: pitcher 0.178 kg, 108x235 mm", PLASTIC, areal=True)),
     (("bottle",), _material("bottled liquid", 1000, "water-like content, full", PLASTIC)),
     (("jar",), _material("bottled liquid", 1000, "water-like content, full", PLASTIC)),
     (("can",), _material("canned food", 950, f"{YCB}: between tuna (913) and soup (1010)", METAL)),

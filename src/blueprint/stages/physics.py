@@ -141,11 +141,13 @@ def _named(name: str) -> Material:
 def _mass(mesh: TexturedMesh, material: Material, override: Override) -> Sourced:
     if override.mass_kg is not None:
         return Sourced(value=override.mass_kg, source="user: physics.overrides")
+    if material.areal:
+        area = shapes.hull_area(mesh.vertices)
+        source = f"hull surface {area * 1e4:.0f} cm^2 x {material.density:g} kg/m^2 ({material.density_source})"
+        return Sourced(value=area * material.density, source=source)
     volume = solid_moments(mesh.vertices, mesh.faces)[0]
-    source = (
-        f"volume {volume * 1e6:.0f} cm^3 x effective density {material.density:g} kg/m^3 ({material.density_source})"
-    )
-    return Sourced(value=volume * material.density, source=source)
+    density = f"effective density {material.density:g} kg/m^3 ({material.density_source})"
+    return Sourced(value=volume * material.density, source=f"volume {volume * 1e6:.0f} cm^3 x {density}")
 
 
 # ------------------------------------------------------------------ colliders
