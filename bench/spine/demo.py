@@ -46,7 +46,7 @@ def rows(keep: Path | None = None) -> Iterable[Row]:
 
 def timed_make(clone: Path, folder: Path) -> float:
     """Seconds of `make demo` on two cores with caches of its own. Raises CalledProcessError when it fails."""
-    homes = {"UV_CACHE_DIR": "uv", "PIP_CACHE_DIR": "pip", "XDG_DATA_HOME": "data", "XDG_CACHE_HOME": "cache"}
+    homes = {"UV_CACHE_DIR": "uv", "PIP_CACHE_DIR": "pip", "BLUEPRINT_HOME": "data"}
     environment = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "MENAGERIE_ROOT")}
     environment |= {name: str(folder / home) for name, home in homes.items()}
     cores = sorted(os.sched_getaffinity(0))[:CORES]
