@@ -121,9 +121,7 @@ def _robot() -> dict[str, Any]:
         return _finding("robots", False, error.message, error.hint)
     if installed:
         return _finding("robots", True, ", ".join(f"{name} ({source})" for name, source in installed.items()))
-    return _finding(
-        "robots", None, "none installed yet; a run fetches the one it needs: blueprint robots list"
-    )
+    return _finding("robots", None, "none installed yet; a run fetches the one it needs: blueprint robots list")
 
 
 def _disk() -> dict[str, Any]:

@@ -16,8 +16,8 @@ def headline(stage: str, root: str) -> str:
     return say(json.loads((Path(root) / ARTIFACT_FILE).read_bytes())) if say else ""
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def _episodes(artifact: dict[str, Any]) -> str:
@@ -42,11 +42,9 @@ def _certificate(artifact: dict[str, Any]) -> str:
 _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
     "capture": lambda a: f"{a['name']}: {_count(len(a['frames']), 'frame')}",
     "reconstruction": lambda a: f"{_count(len(a['instances']), 'object')}; up from {a['up_source']}",
-    "assets": lambda a: f"{_count(len(a['objects']), 'mesh')[:-1]}es" if len(a["objects"]) != 1 else "1 mesh",
+    "assets": lambda a: _count(len(a["objects"]), "mesh", "meshes"),
     "physics": _settle,
-    "simscene": lambda a: (
-        f"{_count(len(a['bodies']), 'body')[:-1]}" if len(a["bodies"]) == 1 else f"{len(a['bodies'])} bodies"
-    ),
+    "simscene": lambda a: _count(len(a["bodies"]), "body", "bodies"),
     "workcell": lambda a: (
         f"{a['robot']['title']}; reaches {sum(a['reachable'].values())} of {_count(len(a['bodies']), 'object')}"
     ),
