@@ -197,7 +197,7 @@ def read_camera_info(file: Path) -> dict[str, Any]:
 
     A full YAML reader would be a dependency for six lines; anything else in the file is passed over.
     """
-    text = re.sub(r"\n\s+(?=[-+\d.eE, \]]+)", " ", file.read_text(encoding="utf-8", errors="replace"))
+    text = re.sub(r"\n\s+(?=[-+\d.\]])", " ", file.read_text(encoding="utf-8", errors="replace"))
     meta: dict[str, Any] = {}
     outer = ""
     for line in text.splitlines():

@@ -31,7 +31,7 @@ def read_color(path: Path) -> NDArray[np.uint8]:
     with _open(path) as image:
         if image.mode.startswith(("I", "F")):
             raise InputError(f"{path} is a {image.mode} image, not a colour picture", "is this the depth image?")
-        return np.asarray(_decode(path, image.convert("RGB")), dtype=np.uint8)
+        return np.asarray(_decode(path, image).convert("RGB"), dtype=np.uint8)
 
 
 def read_depth(path: Path) -> NDArray[np.generic]:

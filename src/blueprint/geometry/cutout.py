@@ -43,14 +43,14 @@ def cut(color: NDArray[np.uint8], trimap: Trimap) -> Mask:
     mask[trimap.inside[window]] = cv2.GC_FGD
     cv2.setRNGSeed(0)
     picture = np.ascontiguousarray(color[window])
-    cv2.grabCut(picture, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(picture, mask, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), ITERATIONS, cv2.GC_INIT_WITH_MASK)
     out = np.zeros(trimap.inside.shape, bool)
     out[window] = (mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)
     return out
 
 
 def disk(radius: int) -> NDArray[np.uint8]:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)).astype(np.uint8)
 
 
 def grow(mask: Mask, radius: int) -> Mask:
@@ -70,8 +70,9 @@ def smooth(mask: Mask, radius: int) -> Mask:
 
 def connected_to(mask: Mask, seed: Mask) -> Mask:
     """Parts of `mask` that touch `seed`."""
-    parts, count = ndimage.label(mask, structure=np.ones((3, 3)))
-    keep = np.zeros(count + 1, bool)
+    count, found = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    parts = found.astype(np.int32)
+    keep = np.zeros(count, bool)
     keep[np.unique(parts[seed & mask])] = True
     keep[0] = False
     return keep[parts]
@@ -96,3 +97,8 @@ def hull_mask(mask: Mask) -> Mask:
     if len(points):
         cv2.fillConvexPoly(out, cv2.convexHull(points), 1)
     return out > 0
+
+
+def fill_holes(mask: Mask) -> Mask:
+    """The mask with enclosed gaps filled."""
+    return np.asarray(ndimage.binary_fill_holes(mask), dtype=bool)

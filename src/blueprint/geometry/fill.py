@@ -39,7 +39,7 @@ def fill_unseen(image: Picture, seen: Mask) -> Picture:
     copied = _copy_along(detail, usual, repeating_shifts(detail, usual), ~seen)
     out = np.clip(light + copied, 0, 255).astype(np.uint8)
     out[seen] = image[seen]
-    seam = (ndimage.distance_transform_edt(~seen) <= SEAM_PX) & ~seen
+    seam = (cv2.distanceTransform((~seen).astype(np.uint8), cv2.DIST_L2, 5) <= SEAM_PX) & ~seen
     out = cv2.inpaint(out, seam.astype(np.uint8), 3, cv2.INPAINT_TELEA).astype(np.uint8)
     out[seen] = image[seen]
     return out
@@ -65,7 +65,7 @@ def repeating_shifts(detail: Floats, seen: Mask) -> list[tuple[int, int]]:
     width, height = _reduced(seen.shape)
     scale = max(seen.shape) / max(width, height)
     small = cv2.resize(detail, (width, height), interpolation=cv2.INTER_AREA).astype(np.float64)
-    mask = cv2.resize(seen.astype(np.float64), (width, height), interpolation=cv2.INTER_AREA)
+    mask = cv2.resize(seen.astype(np.float64), (width, height), interpolation=cv2.INTER_AREA).astype(np.float64)
     cost, overlap = _self_difference(small, mask)
     dy, dx = np.arange(cost.shape[0]) - (height - 1), np.arange(cost.shape[1]) - (width - 1)
     near = np.maximum(np.abs(dy)[:, None], np.abs(dx)[None, :]) < LEAST_SHIFT

@@ -38,7 +38,7 @@ def close_hollows(
 
     bend: (n+1,) mean bend [rad] of each label; height: (H, W) [m]; low: (H, W) pixels at the table or without depth
     """
-    lab = cv2.cvtColor(color, cv2.COLOR_RGB2LAB)
+    lab = cv2.cvtColor(color, cv2.COLOR_RGB2LAB).astype(np.uint8)
     table = low & ~grow(labels > 0, 3)
     out = labels.copy()
     for inner in np.argsort(-bend[1:], kind="stable") + 1:
@@ -81,10 +81,11 @@ def _bottom(region: Mask, labels: Labels, lab: NDArray[np.uint8], low: Mask, tab
         return np.zeros_like(region)
     like = color_odds(lab, region, ring) > 0
     like = ndimage.median_filter(like.astype(np.uint8), 5) > 0
-    parts, count = ndimage.label(between)
-    share = ndimage.mean(like, parts, np.arange(1, count + 1)) if count else np.zeros(0)
-    size = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-    keep = np.concatenate([[False], (np.asarray(share) > LIKE_SHARE) & (size >= LEAST_FILL * region.sum())])
+    count, parts = cv2.connectedComponents(between.astype(np.uint8), connectivity=4)
+    size = np.bincount(parts.ravel(), minlength=count)
+    share = np.bincount(parts[like], minlength=count) / np.maximum(size, 1)
+    keep = (share > LIKE_SHARE) & (size >= LEAST_FILL * region.sum())
+    keep[0] = False
     return keep[parts]
 
 

@@ -145,6 +145,7 @@ def _judge(plane: Plane, points: Array, own: Mask) -> SupportCandidate:
     inside = ((cell >= low) & (cell <= high)).all(axis=1)
     shape = tuple((high - low + 1).tolist())
     footprint, area = _footprint(cell[own & inside] - low, shape)
+    inside = np.asarray(inside, dtype=bool)
     inside[inside] = footprint[tuple((cell[inside] - low).T)]
     height, tolerance = plane.height(points), plane_tolerance(points[:, 2])
     clear = np.maximum(0.012, 2.5 * tolerance)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from blueprint.geometry.components import Labels, depth_components, drop_small
-from blueprint.geometry.cutout import Trimap, connected_to, cut, grow, hull_mask, resolve, shrink, smooth
+from blueprint.geometry.cutout import Trimap, connected_to, cut, fill_holes, grow, hull_mask, resolve, shrink, smooth
 from blueprint.geometry.hollows import close_hollows
 from blueprint.geometry.parts import consensus, fine_groups, group_patches, label_bend, region_labels
 from blueprint.geometry.planes import REACH_M
@@ -198,7 +197,7 @@ def seed_trimap(view: TableView, seeds: Labels, label: int, table: Mask, area: M
     if area is not None and seed.sum() < LEAST_SEED_SHARE * area.sum():
         outside = ~area | shrink(others, 2)
         return Trimap(inside=seed & ~outside, outside=outside, likely=(area & ~table) | seed)
-    filled = ndimage.binary_fill_holes(seed)
+    filled = fill_holes(seed)
     core = shrink(seed, 3)
     if core.sum() < 0.2 * seed.sum():
         core = shrink(seed, 1)

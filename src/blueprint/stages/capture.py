@@ -181,7 +181,7 @@ def check_depth(values: NDArray[np.generic], unit: DepthUnit, file: Path) -> NDA
 
 def _too_far(values: NDArray[np.generic]) -> float:
     """The largest integer is a code of many drivers for "no reading"."""
-    return float(np.iinfo(values.dtype).max) if values.dtype.kind in "ui" else float("inf")
+    return float(2 ** (8 * values.dtype.itemsize) - 1) if values.dtype.kind == "u" else float("inf")
 
 
 def _likely(median: float) -> str:
