@@ -9,7 +9,7 @@ import sys
 import pytest
 import toy_product
 
-from blueprint.apps import check, headlines, session
+from blueprint.apps import check, headlines, session, verdict
 from blueprint.apps.cli import main
 
 
@@ -18,6 +18,7 @@ def product(monkeypatch):
     monkeypatch.setattr(session, "STAGES", toy_product.STAGES)
     monkeypatch.setattr(check, "STAGES", toy_product.STAGES)
     monkeypatch.setattr(headlines, "_SAY", {})
+    monkeypatch.setattr(verdict, "_JUDGES", {})
     monkeypatch.delenv("SENSOR_CAPTURE_MODE", raising=False)
 
 

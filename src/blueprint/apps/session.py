@@ -9,6 +9,7 @@ from typing import Any
 from blueprint.apps import settled
 from blueprint.apps.outputs import publish
 from blueprint.apps.source import source_of
+from blueprint.apps.verdict import require_sound
 from blueprint.core import settings
 from blueprint.core.run import Given, Job, plan, run
 from blueprint.core.store import Scene
@@ -54,7 +55,7 @@ def run_and_publish(job: Job, request: dict[str, Any], until: str | None, print_
     """Run under the scene's lease and bring outputs/ up to date, also when a stage fails; returns the outputs.
 
     print_of_all: see `settled`. Raises the failed stage's error; outputs then hold what still agrees with what was
-    asked for.
+    asked for. Raises InfeasibleError when all exists but does not hold.
     """
     with job.scene.lease():
         settled.forget(job.scene)
@@ -63,5 +64,6 @@ def run_and_publish(job: Job, request: dict[str, Any], until: str | None, print_
             steps = run(job, until)
         finally:
             outputs = publish(job.scene, plan(job))
+        require_sound(steps)
         settled.remember(job.scene, print_of_all, [step.receipt for step in steps if step.receipt], outputs)
     return outputs
