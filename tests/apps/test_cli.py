@@ -140,6 +140,21 @@ def test_missing_capture_is_named(tmp_path, capsys):
     assert "no capture at" in capsys.readouterr().err
 
 
+def test_scene_inside_the_capture_is_refused(capture, capsys):
+    assert main(["run", str(capture), "--scene", str(capture / "out"), "--simulator", "mujoco"]) == 1
+    assert "lies inside the capture" in capsys.readouterr().err
+
+
+def test_content_behind_a_link_counts(run, capture, tmp_path):
+    (tmp_path / "elsewhere").write_text("a desk")
+    (capture / "note.txt").unlink()
+    (capture / "note.txt").symlink_to(tmp_path / "elsewhere")
+    run()
+    (tmp_path / "elsewhere").write_text("a bench")
+    run()
+    assert (tmp_path / "scene/outputs/scene.glb").read_text() == "a bench red"
+
+
 def test_usage_errors_exit_with_2(capsys):
     for arguments in (["run"], ["frobnicate"], ["run", "x", "--frob"]):
         with pytest.raises(SystemExit) as caught:

@@ -11,6 +11,7 @@ from blueprint.apps.outputs import publish
 from blueprint.apps.source import source_of
 from blueprint.apps.verdict import require_sound
 from blueprint.core import settings
+from blueprint.core.errors import InputError
 from blueprint.core.run import Given, Job, plan, run
 from blueprint.core.store import Scene
 from blueprint.model.artifacts import Source
@@ -19,6 +20,11 @@ from blueprint.pipeline import STAGES
 
 def open_job(given: Given, scene: Path, *, sets: Iterable[str], config: Path | None) -> Job:
     """The job that `blueprint run` does. Raises before any work if the capture or a setting is wrong."""
+    source = given.artifact
+    if isinstance(source, Source) and scene.absolute().is_relative_to(source.location):
+        raise InputError(
+            f"the scene directory {scene} lies inside the capture", "put it elsewhere: what a run makes is no capture"
+        )
     chosen = settings.load(STAGES, scene=scene, config=config, sets=sets)
     settings.require_simulator(chosen)
     return Job(STAGES, given, Scene(scene), chosen)
