@@ -1,7 +1,7 @@
 """The scene as USD: z up, metres, kilograms; rigid bodies, mass, colliders and materials by UsdPhysics.
 
-`/World/Objects/NAME` is a rigid body with the mesh `Visual` and `Colliders`; `/World/Table` is static. Visual meshes
-lie in files of their own beside their OBJ, which the scene references. Text is written the same on every run.
+`/World/Objects/NAME` is a rigid body with the mesh `Visual` and `Colliders`; `/World/Table` is static. Meshes lie in
+files of their own beside their OBJ, which the scene references. Files are written the same on every run.
 
 UsdPhysics has one friction pair and a restitution per material; how two materials combine is the engine's choice
 (PhysX: average; MuJoCo: larger), so the friction of a contact can differ between engines although the files agree.
@@ -38,7 +38,7 @@ def write_scene(
     *,
     floor_z: float,
 ) -> None:
-    """Write `path` (.usda) and one `visual.usda` beside every visual mesh below `assets`, a folder beside `path`."""
+    """Write `path` (.usda) and one .usdc beside every mesh that it uses below `assets`, a folder beside `path`."""
     from pxr import Kind, Usd, UsdGeom, UsdPhysics
 
     stage = _new_stage(path)
@@ -87,11 +87,11 @@ def _object(stage: Any, item: PhysicalObject, root: Path, assets: Path) -> None:
     _mass(body.GetPrim(), item.mass_kg.value, item.inertia)
     _label(body.GetPrim(), item.asset.text)
     look = _look(stage, f"{path}/Looks/Surface", _relative(root, assets / item.asset.texture))
-    _visual(stage, f"{path}/Visual", assets / item.asset.mesh, root, look)
+    _bind(_mesh(stage, f"{path}/Visual", assets / item.asset.mesh, root).GetPrim(), look)
     friction = _physics_material(stage, item.asset.name, item.friction.value, item.restitution.value)
     UsdGeom.Scope.Define(stage, f"{path}/{COLLIDERS}")
     for index, collider in enumerate(item.colliders):
-        _collider(stage, f"{path}/{COLLIDERS}/c_{index:03d}", collider, assets, friction)
+        _collider(stage, f"{path}/{COLLIDERS}/c_{index:03d}", collider, root, assets, friction)
 
 
 def _mass(prim: Any, mass: float, inertia: Inertia) -> None:
@@ -113,10 +113,10 @@ def _table(stage: Any, table: TableFiles, root: Path, assets: Path) -> None:
     if table.visual is not None:
         texture = None if table.texture is None else _relative(root, assets / table.texture)
         look = _look(stage, "/World/Table/Looks/Surface", texture)
-        _visual(stage, "/World/Table/Visual", assets / table.visual, root, look)
+        _bind(_mesh(stage, "/World/Table/Visual", assets / table.visual, root).GetPrim(), look)
     friction = _physics_material(stage, "table", TABLE_TOP.friction, TABLE_TOP.restitution)
     UsdGeom.Scope.Define(stage, f"/World/Table/{COLLIDERS}")
-    _collider(stage, f"/World/Table/{COLLIDERS}/c_000", Collider(mesh=table.collider), assets, friction)
+    _collider(stage, f"/World/Table/{COLLIDERS}/c_000", Collider(mesh=table.collider), root, assets, friction)
 
 
 def _surroundings(stage: Any, floor_z: float) -> None:
@@ -156,28 +156,28 @@ def _label(prim: Any, text: str) -> None:
 # ------------------------------------------------------------------ geometry
 
 
-def _visual(stage: Any, path: str, mesh: Path, root: Path, look: Any) -> None:
-    """Reference the mesh's USD file, written beside its OBJ, and bind its look."""
+def _mesh(stage: Any, path: str, mesh: Path, root: Path) -> Any:
+    """A prim that references the mesh's USD file, written beside its OBJ."""
     from pxr import UsdGeom
 
-    file = mesh.with_suffix(".usda")
+    file = mesh.with_suffix(".usdc")
     write_mesh(file, read_obj(mesh))
-    visual = UsdGeom.Mesh.Define(stage, path)
-    visual.GetPrim().GetReferences().AddReference(_relative(root, file))
-    _bind(visual.GetPrim(), look)
+    prim = UsdGeom.Mesh.Define(stage, path)
+    prim.GetPrim().GetReferences().AddReference(_relative(root, file))
+    return prim
 
 
 def write_mesh(path: Path, mesh: TexturedMesh) -> None:
-    """A USD file whose default prim is the mesh, with texture coordinates and normals per corner."""
+    """A USD file whose default prim is the mesh, with texture coordinates per corner, normals per corner or face."""
     from pxr import Sdf, UsdGeom, Vt
 
     stage = _new_stage(path)
-    prim = UsdGeom.Mesh.Define(stage, "/Visual")
+    prim = UsdGeom.Mesh.Define(stage, "/Mesh")
     stage.SetDefaultPrim(prim.GetPrim())
     _points(prim, mesh)
-    if mesh.normals is not None:
-        prim.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(mesh.normals.reshape(-1, 3).astype(np.float32)))
-        prim.SetNormalsInterpolation(UsdGeom.Tokens.faceVarying)
+    normals = face_normals(mesh) if mesh.normals is None else mesh.normals.reshape(-1, 3)
+    prim.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(normals.astype(np.float32)))
+    prim.SetNormalsInterpolation(UsdGeom.Tokens.uniform if mesh.normals is None else UsdGeom.Tokens.faceVarying)
     if mesh.uv is not None:
         st = UsdGeom.PrimvarsAPI(prim).CreatePrimvar(
             "st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying
@@ -200,23 +200,25 @@ def _points(prim: Any, mesh: TexturedMesh) -> None:
     prim.CreateExtentAttr(UsdGeom.PointBased.ComputeExtent(points))
 
 
-def _collider(stage: Any, path: str, collider: Collider, assets: Path, material: Any) -> None:
+def _collider(stage: Any, path: str, collider: Collider, root: Path, assets: Path, material: Any) -> None:
     """An invisible shape (purpose guide) that collides."""
     from pxr import UsdGeom, UsdPhysics
 
-    shape = _hull(stage, path, assets / collider.mesh) if collider.mesh is not None else _ideal(stage, path, collider)
+    if collider.mesh is not None:
+        shape = _mesh(stage, path, assets / collider.mesh, root)
+        UsdPhysics.MeshCollisionAPI.Apply(shape.GetPrim()).CreateApproximationAttr(UsdPhysics.Tokens.convexHull)
+    else:
+        shape = _ideal(stage, path, collider)
     shape.CreatePurposeAttr(UsdGeom.Tokens.guide)
     UsdPhysics.CollisionAPI.Apply(shape.GetPrim())
     _bind(shape.GetPrim(), material, "physics")
 
 
-def _hull(stage: Any, path: str, mesh: Path) -> Any:
-    from pxr import UsdGeom, UsdPhysics
-
-    prim = UsdGeom.Mesh.Define(stage, path)
-    _points(prim, read_obj(mesh))
-    UsdPhysics.MeshCollisionAPI.Apply(prim.GetPrim()).CreateApproximationAttr(UsdPhysics.Tokens.convexHull)
-    return prim
+def face_normals(mesh: TexturedMesh) -> np.ndarray:
+    """(F, 3) outward unit normals of the faces."""
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    normals = np.cross(b - a, c - a)
+    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
 
 
 def _ideal(stage: Any, path: str, collider: Collider) -> Any:
