@@ -2,7 +2,7 @@
 
     python -m bench.spine.parity [CAPTURE ...] [--keep DIR]
 
-The parser (UsdPhysics.LoadUsdPhysicsFromRange) shares no code with our writer. UsdValidation judges the file as well.
+The parser (UsdPhysics.UsdPhysicsLoadStageFromPrimRange) shares no code with our writer. UsdValidation judges the file as well.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Body:
 def bodies_of_usd(path: Path) -> dict[str, Body]:
     """Rigid bodies of a USD file by name."""
     stage = Usd.Stage.Open(str(path))
-    parsed = UsdPhysics.LoadUsdPhysicsFromRange(stage, [stage.GetPseudoRoot().GetPath()])
+    parsed = UsdPhysics.UsdPhysicsLoadStageFromPrimRange(stage, [stage.GetPseudoRoot().GetPath()])
     bodies = {}
     for prim_path, description in zip(*parsed[UsdPhysics.ObjectType.RigidBody], strict=True):
         prim = stage.GetPrimAtPath(prim_path)
