@@ -2,13 +2,13 @@
 
     python -m bench.spine.parity [CAPTURE ...] [--keep DIR]
 
-The parser (UsdPhysics.UsdPhysicsLoadStageFromPrimRange) shares no code with our writer. UsdValidation judges the file as well.
+The parser (UsdPhysics.UsdPhysicsLoadStageFromPrimRange) shares no code with our writer.
+UsdValidation judges the file as well.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pxr import Gf, Usd, UsdGeom, UsdPhysics, UsdShade, UsdValidation
 
 from bench.rows import Row
-from bench.spine.settle import BOXED, ISOLATED, simscene_of
+from bench.spine.settle import BOXED, ISOLATED, scratch, simscene_of
 
 TOLERANCE = 1e-4
 
@@ -156,16 +156,15 @@ def units(path: Path) -> tuple[str, float, float]:
 
 
 def rows(names: Sequence[str] = BOXED + ISOLATED, keep: Path | None = None) -> Iterable[Row]:
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in names:
-            scene = simscene_of(name, (keep or Path(scratch)) / name)
-            usd, mjcf = scene.path(scene.usd), scene.path(scene.mjcf)
-            worst = disagreement(usd, mjcf)
-            invalid = faults(usd)
-            passed = max(worst.values()) <= TOLERANCE and not invalid and units(usd) == ("Z", 1.0, 1.0)
-            at = max(worst, key=lambda quantity: worst[quantity])
-            measured = f"{worst[at]:.1e} ({at}), {len(scene.bodies)} bodies, {len(invalid)} faults"
-            yield Row(f"USD = MJCF {name}", measured, f"<= {TOLERANCE:g}, 0 faults", passed)
+    for name in names:
+        scene = simscene_of(name, (keep or scratch()) / name)
+        usd, mjcf = scene.path(scene.usd), scene.path(scene.mjcf)
+        worst = disagreement(usd, mjcf)
+        invalid = faults(usd)
+        passed = max(worst.values()) <= TOLERANCE and not invalid and units(usd) == ("Z", 1.0, 1.0)
+        at = max(worst, key=lambda quantity: worst[quantity])
+        measured = f"{worst[at]:.1e} ({at}), {len(scene.bodies)} bodies, {len(invalid)} faults"
+        yield Row(f"USD = MJCF {name}", measured, f"<= {TOLERANCE:g}, 0 faults", passed)
 
 
 def main() -> None:

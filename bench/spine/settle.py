@@ -6,8 +6,10 @@ python -m bench.spine.settle [CAPTURE ...] [--keep DIR]
 from __future__ import annotations
 
 import argparse
+import atexit
 import tempfile
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from bench.rows import Row, captures
@@ -27,24 +29,31 @@ PENETRATION_M = 0.001
 
 def rows(names: Sequence[str] = BOXED + ISOLATED, keep: Path | None = None) -> Iterable[Row]:
     """One row per capture, and one for all. keep: folder of intermediate results, reused when it has them."""
-    with tempfile.TemporaryDirectory() as scratch:
-        settled = total = 0
-        deepest = 0.0
-        for name in names:
-            made = physics_of(name, (keep or Path(scratch)) / name)
-            test = made.settle
-            good = sum(_still(item.drift_m, item.drift_deg) for item in test.objects)
-            settled, total = settled + good, total + len(test.objects)
-            deepest = max(deepest, test.max_penetration_m)
-            yield Row(
-                f"settle {name}",
-                f"{good}/{len(test.objects)}, {test.max_drift_m * 1e3:.2f} mm, {test.max_drift_deg:.2f} deg, "
-                f"{test.max_penetration_m * 1e3:.2f} mm deep",
-                "all < 10 mm, < 5 deg, <= 1 mm",
-                good == len(test.objects) > 0 and test.max_penetration_m <= PENETRATION_M,
-            )
-        measured = f"{settled}/{total}, {deepest * 1e3:.2f} mm deep"
-        yield Row("settle, all captures", measured, "100 %, <= 1 mm", settled == total > 0 and deepest <= PENETRATION_M)
+    settled = total = 0
+    deepest = 0.0
+    for name in names:
+        made = physics_of(name, (keep or scratch()) / name)
+        test = made.settle
+        good = sum(_still(item.drift_m, item.drift_deg) for item in test.objects)
+        settled, total = settled + good, total + len(test.objects)
+        deepest = max(deepest, test.max_penetration_m)
+        yield Row(
+            f"settle {name}",
+            f"{good}/{len(test.objects)}, {test.max_drift_m * 1e3:.2f} mm, {test.max_drift_deg:.2f} deg, "
+            f"{test.max_penetration_m * 1e3:.2f} mm deep",
+            "all < 10 mm, < 5 deg, <= 1 mm",
+            good == len(test.objects) > 0 and test.max_penetration_m <= PENETRATION_M,
+        )
+    measured = f"{settled}/{total}, {deepest * 1e3:.2f} mm deep"
+    yield Row("settle, all captures", measured, "100 %, <= 1 mm", settled == total > 0 and deepest <= PENETRATION_M)
+
+
+@cache
+def scratch() -> Path:
+    """A folder for this run's results, which groups of bars share; removed at its end."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def _still(drift_m: float, drift_deg: float) -> bool:

@@ -49,7 +49,8 @@ class PhysicsConfig(Config):
     """overrides: object name -> what the user knows; everything else follows from the table of materials.
 
     primitive_fit_m: an asset's primitive is its collider if the mesh lies within this of it
-    hull_excess: one hull is enough while its volume is at most this times the solid's
+    hull_excess: one hull is enough while its volume is at most this times the solid's; vessel_excess: for open vessels,
+    whose inside must stay open even where little of it was seen
     flat_base_m: hull vertices this close to the lowest, as it stood, are brought to its height
     coacd_*: concavity threshold, number of hulls at most, faces before decomposition, seconds before it is given up
     """
@@ -57,6 +58,7 @@ class PhysicsConfig(Config):
     overrides: dict[str, Override] = Field(default_factory=dict)
     primitive_fit_m: float = 0.002
     hull_excess: float = 1.25
+    vessel_excess: float = 1.05
     flat_base_m: float = 0.001
     coacd_threshold: float = 0.08
     coacd_max_hulls: int = 16
@@ -179,7 +181,8 @@ def _choose(work: _Work, solid: shapes.Mesh, folder: Path) -> tuple[str, list[sh
         if off <= cfg.primitive_fit_m and volume_off <= 0.1:
             return f"primitive: {primitive.type}, {off * 1e3:.1f} mm off", []
     excess = shapes.hull_excess(solid)
-    if excess <= cfg.hull_excess:
+    material, _ = material_of(f"{work.asset.text} {work.asset.name}")
+    if excess <= (cfg.vessel_excess if material.areal else cfg.hull_excess):
         return f"hull: {excess:.2f} x the solid's volume", [shapes.convex_hull(solid[0])]
     error = None
     for remesh in (False, True):
