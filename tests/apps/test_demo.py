@@ -40,6 +40,7 @@ def test_a_folder_with_something_else_is_not_overwritten(demo: Path, tmp_path: P
     with pytest.raises(InputError, match="seed 4"):
         make_capture(demo, seed=4)
     assert make_capture(demo, seed=3) == demo
+    assert [path.name for path in demo.parent.iterdir()] == ["capture"]
 
 
 def test_it_says_that_it_is_procedural(demo: Path) -> None:

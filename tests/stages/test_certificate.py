@@ -16,7 +16,7 @@ from blueprint.model.artifacts import Certificate
 from blueprint.model.certificate import Measurement
 from blueprint.model.scene import Inertia
 from blueprint.stages.certificate import ORDER, CertificateConfig, certificate
-from blueprint.stages.certificate.checks import consistent, holds, inertia_margin, judged
+from blueprint.stages.certificate.checks import consistent, holds, inertia_margin, judged, wilson_low
 from blueprint.stages.certificate.rule import LEVELS, suitability
 
 
@@ -194,3 +194,10 @@ def test_a_success_without_a_proof_is_inconsistent(made: toy_whole.Made) -> None
 def test_bounds_hold_at_the_bound() -> None:
     assert holds(1.0, "<=", 1.0) and holds(1.0, ">=", 1.0) and holds(1.0, "==", 1.0)
     assert not holds(1.1, "<=", 1.0) and not holds(0.9, ">=", 1.0) and not holds(0.9, "==", 1.0)
+
+
+def test_wilson_interval_matches_published_values() -> None:
+    """Newcombe, Statistics in Medicine 17 (1998), table I, method 3: 81 of 263 gives 0.2553, 15 of 148 gives 0.0624."""
+    assert wilson_low(81, 263) == pytest.approx(0.2553, abs=5e-5)
+    assert wilson_low(15, 148) == pytest.approx(0.0624, abs=5e-5)
+    assert wilson_low(0, 20) == 0 == wilson_low(0, 0)

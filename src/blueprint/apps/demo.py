@@ -7,7 +7,7 @@ It is written in the documented input format and then goes through the same pipe
 from __future__ import annotations
 
 import json
-import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +36,18 @@ def make_capture(folder: Path, seed: int) -> Path:
                 "choose another folder, or delete this one",
             )
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    drawing = folder.with_name(f".{folder.name}.drawing")
+    shutil.rmtree(drawing, ignore_errors=True)
     # In a process of its own: an EGL context does not survive the forks of the stages that follow.
-    map_items(write_capture, [(folder.name, seed)], folder.parent, what="drawing the demo capture")
+    (drawn,) = map_items(write_capture, [(FRAME, seed)], drawing, what="drawing the demo capture")
+    drawn.rename(folder)
+    shutil.rmtree(drawing)
     return folder
 
 
 def write_capture(seed: int, folder: Path) -> None:
     """Draw and write the capture/1 layout."""
-    os.environ.setdefault("MUJOCO_GL", "egl")
-    from blueprint.apps.procedural import room, sensor  # MuJoCo picks its GL at import
+    from blueprint.apps.procedural import room, sensor
 
     rng = np.random.default_rng(seed)
     placed = room.things(rng)
@@ -60,8 +62,8 @@ def write_capture(seed: int, folder: Path) -> None:
     write_json(folder / "capture.json", description(seed, room.CAMERA.model_dump(), placed, T_world_camera))
     write_json(folder / "boxes.json", boxes(shot.labels, placed))
     (folder / "SOURCE.md").write_text(
-        f"# Demo capture\n\n- origin: procedural, drawn by `blueprint demo` ({GENERATOR}, seed {seed}) with the noise of a "
-        "structured-light RGB-D sensor added; not a photograph of a real scene\n- licence: CC0-1.0\n"
+        f"# Demo capture\n\n- origin: procedural, drawn by `blueprint demo` ({GENERATOR}, seed {seed}) with the noise of "
+        "a structured-light RGB-D sensor added; not a photograph of a real scene\n- licence: CC0-1.0\n"
     )
 
 

@@ -176,7 +176,7 @@ def soup_can(width: int, height: int) -> Picture:
 def dish_soap(width: int, height: int) -> Picture:
     """Rows follow shapes.bottle_profile: base and body up to 0.66, shoulder, then the white cap."""
     image = Image.fromarray(
-        bands(width, height, ((0, (16, 128, 148)), (0.74, (240, 242, 244)), (0.775, (226, 230, 234))))
+        bands(width, height, ((0, (16, 128, 148)), (0.795, (226, 230, 234)), (0.81, (240, 242, 244))))
     )
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, height * 0.44, width, height * 0.82), fill=(238, 246, 244))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.apps.procedural import art, shapes
+from blueprint.apps.procedural.eye import Eye
 from blueprint.model.capture import Camera
 
 CAMERA = Camera(width=640, height=480, fx=600.0, fy=600.0, cx=319.5, cy=239.5)
@@ -206,22 +207,16 @@ def shoot(model: mujoco.MjModel, rng: np.random.Generator, names: tuple[str, ...
     principal = model.cam_intrinsic[0, 2:].copy()
     pixel = model.cam_sensorsize[0] / (CAMERA.width, CAMERA.height)
     total = np.zeros((CAMERA.height, CAMERA.width, 3), np.float32)
-    with mujoco.Renderer(model, CAMERA.height, CAMERA.width) as renderer:
-        model.light_ambient[0], model.light_specular[0] = 0.06, 0.35
-        model.light_diffuse[0] = 1.0
+    with Eye(model, CAMERA.width, CAMERA.height) as eye:
+        model.light_ambient[0], model.light_specular[0], model.light_diffuse[0] = 0.06, 0.35, 1.0
         for direction, radiance in light_rig(rng):
             model.light_dir[0], model.light_pos[0] = direction, -3 * direction
             model.cam_intrinsic[0, 2:] = principal + pixel * rng.uniform(-0.5, 0.5, 2)
             mujoco.mj_forward(model, data)
-            renderer.update_scene(data, "sensor")
-            total += renderer.render().astype(np.float32) / 255 * radiance.astype(np.float32)
+            total += eye.draw(data)[0].astype(np.float32) / 255 * radiance.astype(np.float32)
         model.cam_intrinsic[0, 2:] = principal
-        renderer.update_scene(data, "sensor")
-        renderer.enable_depth_rendering()
-        depth = renderer.render().copy()
-        renderer.disable_depth_rendering()
-        renderer.enable_segmentation_rendering()
-        geoms = renderer.render()[..., 0]
+        _, depth = eye.draw(data)
+        geoms = eye.geoms()
     labels = np.zeros(depth.shape, np.uint16)
     for label, name in enumerate(names, start=1):
         labels[geoms == model.geom(model.body(name).geomadr[0]).id] = label

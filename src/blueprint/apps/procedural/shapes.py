@@ -91,13 +91,11 @@ def can_profile(radius: float, height: float) -> NDArray[np.float64]:
 
 
 def bottle_profile(radius: float, height: float) -> NDArray[np.float64]:
-    """A bottle with a rounded foot and shoulder and a cap."""
+    """A bottle with a rounded foot, sloping shoulders and a cap that continues them."""
     r, h = radius, height
     foot = [(r - 0.008 + 0.008 * np.sin(t), 0.008 - 0.008 * np.cos(t)) for t in np.linspace(0, np.pi / 2, 6)]
-    shoulder = [
-        (0.42 * r + 0.58 * r * np.cos(t), 0.62 * h + 0.16 * h * np.sin(t)) for t in np.linspace(0, np.pi / 2, 10)
-    ]
-    cap = [(0.42 * r, 0.82 * h), (0.52 * r, 0.82 * h), (0.50 * r, 0.985 * h), (0.45 * r, h), (0, h)]
+    shoulder = [(0.5 * r + 0.5 * r * np.cos(t), 0.6 * h + 0.22 * h * np.sin(t)) for t in np.linspace(0, np.pi / 2, 10)]
+    cap = [(0.48 * r, 0.985 * h), (0.44 * r, h), (0, h)]
     return np.array([(0, 0), *foot, *shoulder, *cap])
 
 

@@ -157,6 +157,16 @@ def consistent(record: EpisodeRecord) -> bool:
     return judged_right and record.success == last.success and (proven or not record.success)
 
 
+def wilson_low(successes: int, count: int, z: float = 1.96) -> float:
+    """Lower end of the 95 % interval of a share (E. B. Wilson, JASA 22, 1927); 0 without trials."""
+    if count == 0:
+        return 0.0
+    share = successes / count
+    centre = share + z**2 / (2 * count)
+    spread = z * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
+    return max(0.0, (centre - spread) / (1 + z**2 / count))
+
+
 def of_episodes(cell: Workcell, tasks: TaskSet, made: Episodes, first: float, within: float) -> list[Measurement]:
     stage, records = "episodes", made.episodes
     count = max(len(records), 1)
@@ -173,6 +183,8 @@ def of_episodes(cell: Workcell, tasks: TaskSet, made: Episodes, first: float, wi
                sum(record.attempts[0].success for record in records) / count, "", ">=", first),
         judged("episodes.within_retries", stage, "share that succeeded within the retries",
                sum(record.success for record in records) / count, "", ">=", within),
+        stated("episodes.within_retries.low", stage, "lower end of the 95 % interval of that share (Wilson)",
+               wilson_low(sum(record.success for record in records), len(records))),
         stated("episodes.attempts", stage, "attempts per episode", tries / count),
         judged("episodes.consistent", stage, "episodes whose verdict does not follow from its numbers",
                float(sum(not consistent(record) for record in records)), "", "==", 0.0),
