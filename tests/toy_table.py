@@ -52,7 +52,7 @@ def look_at(eye: tuple[float, float, float], target: tuple[float, float, float] 
 def shoot(
     boxes: tuple[Box, ...] = (RED, BLUE),
     *,
-    eye: tuple[float, float, float] = (0.0, -0.6, 0.5),
+    eye: tuple[float, float, float] = (0.01, -0.6, 0.5),
     half_table: float = 0.4,
     noise: float = 0.001,
     floor: float = -0.7,
@@ -74,7 +74,7 @@ def shoot(
         depth[hit] = t[hit]
         color[hit] = np.add(base, 12 * np.sin(60 * at[hit][:, :1]))
     for i, box in enumerate(boxes, start=1):
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             a, b = (np.subtract(corner, origin) / rays for corner in (box.low, box.high))
         near, far = np.minimum(a, b), np.maximum(a, b)
         t = near.max(axis=2)

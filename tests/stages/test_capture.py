@@ -115,7 +115,7 @@ def test_intrinsics_from_the_settings(shot: Shot, tmp_path: Path) -> None:
 
 
 def test_a_folder_without_camera_says_what_it_looked_for(shot: Shot, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="intrinsics.json") as caught:
+    with pytest.raises(InputError, match=r"intrinsics\.json") as caught:
         run(loose(tmp_path / "scene", shot), tmp_path / "out")
     assert "capture.fx" in caught.value.hint
 

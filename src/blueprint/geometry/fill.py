@@ -18,9 +18,9 @@ Floats = NDArray[np.float32]
 
 SEARCH_SIDE = 192  # pixels of the reduced picture in which shifts and shades are worked out
 LEAST_SHIFT = 6  # ... below which a surface always resembles itself
-LEAST_OVERLAP = 0.12  # share of the seen part that a shift must lay onto seen parts
+LEAST_OVERLAP = 0.25  # share of the seen part that a shift must lay onto seen parts
 SHIFTS = 12
-PASSES = 4
+PASSES = 24
 LIGHT_PX = 14.0  # of the reduced picture: wider than a tile, narrower than a lamp's gradient
 BIN_LEVELS = 16.0
 RARE_SHARE = 0.08

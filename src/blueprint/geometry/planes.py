@@ -174,9 +174,10 @@ def _footprint(cells: NDArray[np.int_], shape: tuple[int, ...]) -> tuple[Mask, i
 
 def largest_part(cells: NDArray[np.int_], shape: tuple[int, ...], *, bridge: int = 5) -> Mask:
     """Mask of the largest connected part of occupied cells (N, 2); gaps narrower than `bridge` cells are closed."""
-    occupied = np.zeros(shape, np.uint8)
-    occupied[cells[:, 0], cells[:, 1]] = 1
+    occupied = np.zeros((shape[0] + 2 * bridge, shape[1] + 2 * bridge), np.uint8)  # else closing grows at the border
+    occupied[cells[:, 0] + bridge, cells[:, 1] + bridge] = 1
     occupied = cv2.morphologyEx(occupied, cv2.MORPH_CLOSE, np.ones((bridge, bridge), np.uint8))
+    occupied = np.ascontiguousarray(occupied[bridge:-bridge, bridge:-bridge])
     _, labels, stats, _ = cv2.connectedComponentsWithStats(occupied, connectivity=8)
     return labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
 
@@ -195,8 +196,8 @@ def support_polygon(xy: Array, *, cell_m: float = 0.01) -> Array:
     # Objects and their shadows cut a table into several parts; slivers are none.
     area = np.where(np.arange(len(stats)) > 0, stats[:, cv2.CC_STAT_AREA], 0)
     cells = np.argwhere((area >= max(0.05 * area.max(), 1))[labels] if area.any() else part > 0)
-    corners = np.concatenate([cells + d for d in ((0, 0), (0, 1), (1, 0), (1, 1))])
-    return convex_polygon((corners + low) * cell_m)
+    middles = cells + 0.5
+    return convex_polygon((middles + low) * cell_m)
 
 
 def convex_polygon(xy: NDArray[np.floating], *, tolerance: float = 0.007) -> Array:
