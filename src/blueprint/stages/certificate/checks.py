@@ -151,10 +151,17 @@ def consistent(record: EpisodeRecord) -> bool:
     def right(check: Check) -> bool:
         return check.passed == holds(check.measured, check.comparison, check.bound)
 
+    if not record.attempts:
+        return not record.success
     last = record.attempts[-1]
     judged_right = all(right(check) for attempt in record.attempts for check in attempt.checks)
     proven = bool(last.checks) and all(check.passed for check in last.checks)
     return judged_right and record.success == last.success and (proven or not record.success)
+
+
+def at_first(record: EpisodeRecord) -> bool:
+    """Whether the first attempt succeeded."""
+    return bool(record.attempts) and record.attempts[0].success
 
 
 def wilson_low(successes: int, count: int, z: float = 1.96) -> float:
@@ -180,7 +187,7 @@ def of_episodes(cell: Workcell, tasks: TaskSet, made: Episodes, first: float, wi
         stated("tasks.refused", "taskset", "tasks refused as not feasible", float(len(tasks.refused))),
         stated("episodes.tried", stage, "episodes", float(len(records))),
         judged("episodes.first_attempt", stage, "share that succeeded at the first attempt",
-               sum(record.attempts[0].success for record in records) / count, "", ">=", first),
+               sum(at_first(record) for record in records) / count, "", ">=", first),
         judged("episodes.within_retries", stage, "share that succeeded within the retries",
                sum(record.success for record in records) / count, "", ">=", within),
         stated("episodes.within_retries.low", stage, "lower end of the 95 % interval of that share (Wilson)",

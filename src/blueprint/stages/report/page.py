@@ -26,6 +26,7 @@ from blueprint.model.artifacts import (
 from blueprint.model.certificate import Measurement
 from blueprint.model.episode import EpisodeRecord
 from blueprint.model.scene import PhysicalObject
+from blueprint.stages.certificate.checks import at_first
 from blueprint.stages.certificate.rule import LEVELS
 from blueprint.stages.report import drawings, films, pictures
 
@@ -113,7 +114,7 @@ def numbers(made: Made) -> list[tuple[str, str, str]]:
     """(value, what, note) of the strip below the title."""
     records = made.episodes.episodes
     good = sum(record.success for record in records)
-    first = sum(record.attempts[0].success for record in records)
+    first = sum(at_first(record) for record in records)
     minutes = made.dataset.frames / made.dataset.fps / 60
     count = max(len(records), 1)
     return [
@@ -204,7 +205,7 @@ def tasks(made: Made) -> list[dict[str, Any]]:
                 "family": FAMILIES[task.goal.family],
                 "color": color_of(made, task.object),
                 "count": len(records),
-                "first": sum(record.attempts[0].success for record in records),
+                "first": sum(at_first(record) for record in records),
                 "good": sum(record.success for record in records),
             }
         )
@@ -243,7 +244,7 @@ def failures(episodes: Episodes) -> dict[str, Any]:
     attempts = [attempt for record in episodes.episodes for attempt in record.attempts]
     counts = Counter(attempt.cause for attempt in attempts if attempt.cause is not None)
     most = max(counts.values(), default=1)
-    lost = [record for record in episodes.episodes if not record.success]
+    lost = [record for record in episodes.episodes if not record.success and record.attempts]
     rows = [
         drawings.Bar(str(cause).replace("_", " "), n / most, str(n), "var(--bad)") for cause, n in counts.most_common()
     ]
