@@ -62,8 +62,9 @@ def write_capture(seed: int, folder: Path) -> None:
     write_json(folder / "capture.json", description(seed, room.CAMERA.model_dump(), placed, T_world_camera))
     write_json(folder / "boxes.json", boxes(shot.labels, placed))
     (folder / "SOURCE.md").write_text(
-        f"# Demo capture\n\n- origin: procedural, drawn by `blueprint demo` ({GENERATOR}, seed {seed}), with the noise of\n"
-        "  a structured-light RGB-D sensor added; not a photograph of a real scene\n- licence: CC0-1.0\n"
+        f"# Demo capture\n\n- origin: procedural, drawn by `blueprint demo` ({GENERATOR}, seed {seed})\n"
+        "- sensor: simulated, with the noise of a structured-light RGB-D camera; not a photograph of a real scene\n"
+        "- licence: CC0-1.0\n"
     )
 
 
