@@ -53,7 +53,7 @@ def mjcf() -> str:
     <camera name="scene" pos="1.25 0 0.75" xyaxes="0 1 0 -0.5 0 0.85" fovy="45"/>
     <geom name="table" type="box" pos="0.4 0 -0.02" size="0.6 0.6 0.02" material="wood"/>
     <body name="base"><geom type="cylinder" size="0.06 0.07" pos="0 0 0.07" rgba="0.3 0.3 0.35 1"/>{links}
-      <body name="hand" pos="0 0 0.1"><camera name="wrist" pos="0.06 0 0.02" xyaxes="0 1 0 1 0 0" fovy="70"/>
+      <body name="hand" pos="0 0 0.1"><camera name="robot/wrist" pos="0.06 0 0.02" xyaxes="0 1 0 1 0 0" fovy="70"/>
         <geom type="box" size="0.02 0.08 0.02" pos="0 0 0.1" mass="0.3" rgba="0.2 0.2 0.2 1"/>
         <site name="tool" pos="0 0 0.19"/>{fingers}</body>{"</body>" * 7}
     </body>{objects}
@@ -105,7 +105,7 @@ def make_workcell(out: Path) -> Workcell:
     return Workcell(
         robot=robot,
         bodies=bodies,
-        cameras=("scene", "wrist"),
+        cameras=("scene", "robot/wrist"),
         table_polygon=((-0.2, -0.6), (1.0, -0.6), (1.0, 0.6), (-0.2, 0.6)),
         reachable=dict.fromkeys(BODIES, True),
     ).save(out)

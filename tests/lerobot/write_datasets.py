@@ -18,7 +18,7 @@ from blueprint.formats.lerobot import DatasetSpec, EpisodeData, Limits, VideoFea
 from blueprint.formats.lerobot_stats import ColorCounter
 from blueprint.formats.video import color_writer
 from blueprint.stages.dataset import DatasetConfig, dataset
-from blueprint.stages.recording import RecordingConfig, recording
+from blueprint.stages.recording import RecordingConfig, recording, track_name
 
 KINDS = {
     "plain": RecordingConfig(),
@@ -64,7 +64,7 @@ def write_toy(folder: Path, cfg: RecordingConfig) -> None:
     )
     frames = list(pictures)
     for name in workcell.cameras:
-        values[f"observation.images.{name}"] = np.stack([frame[name].color for frame in frames])
+        values[f"observation.images.{track_name(name)}"] = np.stack([frame[name].color for frame in frames])
     np.savez(folder / "reference.npz", **values)
 
 

@@ -41,7 +41,8 @@ def test_only_successful_episodes_are_drawn_with_a_frame_per_state(
 ) -> None:
     assert [(e.index, e.frames) for e in recorded.episodes] == [(0, 7), (2, 5)]
     for episode in recorded.episodes:
-        assert tuple(track.camera for track in episode.tracks) == inputs[0].cameras
+        assert inputs[0].cameras == ("scene", "robot/wrist")
+        assert tuple(track.camera for track in episode.tracks) == ("scene", "wrist")
         for track in episode.tracks:
             video = probe(recorded.path(track.video))
             assert len(video.times) == episode.frames and video.fps == recorded.fps

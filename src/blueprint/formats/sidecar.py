@@ -52,7 +52,8 @@ def write_sidecar(
     """Write the folder `root`; the k-th of `pairs` is episode k of the dataset."""
     root.mkdir(parents=True)
     (root / "README.md").write_text(README)
-    cameras = dict(zip(workcell.cameras, recording.cameras, strict=True))
+    names = [track.camera for track in pairs[0][0].tracks]
+    cameras = dict(zip(names, recording.cameras, strict=True))
     scene = {
         "cameras": {name: camera.model_dump() for name, camera in cameras.items()},
         "segmentation": {str(value): name for value, name in recording.segment_names.items()},

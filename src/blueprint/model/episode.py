@@ -60,6 +60,7 @@ class EpisodeRecord(Model):
 class CameraTrack(Model):
     """What one camera recorded in one episode.
 
+    camera: its name, without what stands before a '/' in the MJCF
     video: H.264/AV1 MP4, constant frame rate; depth: FFV1 gray16 [mm], 0 = beyond range; segmentation: FFV1 gray16
     whose values are listed in `Recording.segment_names`
     color_stats: per channel over sampled pixels, in [0, 1]: name -> (3,)

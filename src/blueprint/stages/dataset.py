@@ -43,14 +43,14 @@ def dataset(
     pairs = [(recorded, _record_of(records, recorded)) for recorded in recording.episodes]
     if not pairs:
         raise IntegrityError("the recording holds no episode", "run the recording stage again")
+    cameras = tuple(track.camera for track in pairs[0][0].tracks)
     spec = DatasetSpec(
         fps=recording.fps,
         robot_type=workcell.robot.name,
         state_names=episodes.state_names,
         action_names=episodes.state_names,
         videos=tuple(
-            VideoFeature(IMAGES + camera, recording.width, recording.height, recording.codec)
-            for camera in workcell.cameras
+            VideoFeature(IMAGES + camera, recording.width, recording.height, recording.codec) for camera in cameras
         ),
         tasks=_instructions(taskset, [record for _, record in pairs]),
         limits=Limits(cfg.chunk_files, cfg.data_files_mb, cfg.video_files_mb),
@@ -64,7 +64,7 @@ def dataset(
         frames=summary.frames,
         fps=spec.fps,
         tasks=spec.tasks,
-        cameras=workcell.cameras,
+        cameras=cameras,
     )
 
 

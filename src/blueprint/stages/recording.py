@@ -50,6 +50,8 @@ def recording(workcell: Workcell, episodes: Episodes, renderer: Renderer, cfg: R
         raise InfeasibleError(
             "no episode succeeded, so there is nothing to record", "see why: blueprint why DIR episodes"
         )
+    if len({track_name(camera) for camera in workcell.cameras}) != len(workcell.cameras):
+        raise IntegrityError(f"camera names must differ in their last part: {', '.join(workcell.cameras)}")
     model = workcell.path(workcell.mjcf)
     # compiles the model here, once: the forked children inherit it
     first = renderer.replay(model, load_states(episodes, chosen[0])[:1], workcell.cameras, cfg.width, cfg.height)
@@ -73,6 +75,11 @@ def recording(workcell: Workcell, episodes: Episodes, renderer: Renderer, cfg: R
         cameras=first.cameras,
         episodes=tuple(RecordedEpisode.model_validate_json((f / TRACKS_FILE).read_bytes()) for f in folders),
     )
+
+
+def track_name(camera: str) -> str:
+    """Name of a camera in files and datasets, which allow no '/': the last part of its name in the MJCF."""
+    return camera.rpartition("/")[2]
 
 
 def load_states(episodes: Episodes, episode: EpisodeRecord) -> NDArray[np.float64]:
@@ -101,7 +108,7 @@ def _record(
     np.savez(folder / "poses.npz", body_poses=replay.body_poses, camera_poses=replay.camera_poses)
     sampled = set(sampled_frames(len(qpos)).tolist())
     with ExitStack() as files:
-        tracks = {camera: Track(files, folder, camera, episodes.fps, cfg) for camera in cameras}
+        tracks = {camera: Track(files, folder, track_name(camera), episodes.fps, cfg) for camera in cameras}
         pictures = renderer.render(
             model,
             qpos,
