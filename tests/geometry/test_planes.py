@@ -90,7 +90,7 @@ def test_the_outline_of_a_rectangle_is_that_rectangle(width: float, depth: float
     polygon = planes.support_polygon(xy)
     area = planes.signed_area(polygon)
     assert area > 0
-    assert area == pytest.approx(width * depth, rel=0.08)
+    assert (width - 0.02) * (depth - 0.02) < area < (width + 0.01) * (depth + 0.01)  # within a cell of the grid
     assert planes.inside_polygon(polygon, xy, 0.012).mean() > 0.99
     assert not planes.inside_polygon(polygon, xy * 2.5).all()
 

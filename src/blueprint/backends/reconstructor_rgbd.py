@@ -24,7 +24,6 @@ from blueprint.model.scene import CameraView, Instance, Support
 
 LEAST_TABLE_M2 = 0.01
 FARTHEST_M = 2.5  # beyond, the noise of table-top sensors hides what stands on a table
-EDGE_M = 0.005  # half a cell of the outline's grid: nearer to the edge, inside and outside are not told apart
 HALO_PX = 5  # colour and depth disagree by as much at edges
 NEAR_M = 0.08  # an object at the table's edge hides at most this much of the table behind its own foot
 LEVEL_COSINE = 0.9  # a surface at the table's height that is steeper than 25 deg is not the table
@@ -147,7 +146,7 @@ def table_view(
         world=world,
         normal=normal,
         sigma=depths.depth_sigma(depth, support.sigma_at_1m),
-        over=planes.inside_polygon(support.polygon, world[..., :2], -EDGE_M) & (depth > 0),
+        over=planes.inside_polygon(support.polygon, world[..., :2]) & (depth > 0),
         near=planes.inside_polygon(support.polygon, world[..., :2], NEAR_M) & (depth > 0),
     )
 

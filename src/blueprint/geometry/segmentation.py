@@ -32,7 +32,7 @@ class TableView:
     """What segmentation looks at; images (H, W).
 
     color: (H, W, 3) uint8 RGB; depth: [m], cleaned; world: (H, W, 3) [m], z = height above the support;
-    normal: (H, W, 3) in the world, 0 where unknown; sigma: [m] noise of each reading; over: well within the support's
+    normal: (H, W, 3) in the world, 0 where unknown; sigma: [m] noise of each reading; over: within the support's
     outline; near: above it or so close that what stands there may hide the support below itself
     """
 
