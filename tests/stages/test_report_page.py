@@ -178,7 +178,7 @@ def test_the_map_has_a_mark_per_episode_and_y_points_up() -> None:
         drawings.Move("a", "#000", (0.2, 0.3), (0.4, 0.9), True),
         drawings.Move("b", "#000", (0.5, 0.5), None, False),
     ]
-    svg = drawings.table_map(support, None, (-0.3, 0.5), moves, [drawings.Region((0.5, 0.5), 0.1)])
+    svg = drawings.table_map(support, None, (-0.3, 0.5), [], moves, [drawings.Region((0.5, 0.5), 0.1)])
     assert svg.count('class="move"') == 1 and svg.count('class="move failed"') == 1 and 'cy="-300.0"' in svg
 
 

@@ -31,10 +31,24 @@ class Region:
     radius: float
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """Where an object stood in the capture. corners: xy [m], world frame."""
+
+    name: str
+    color: str
+    corners: tuple[Vec2, ...]
+
+
 def table_map(
-    support: Support, texture: str | None, base: Vec2, moves: Sequence[Move], regions: Sequence[Region]
+    support: Support,
+    texture: str | None,
+    base: Vec2,
+    footprints: Sequence[Footprint],
+    moves: Sequence[Move],
+    regions: Sequence[Region],
 ) -> str:
-    """The table from above, y up: texture, goal regions, the robot's base, and a line per episode."""
+    """The table from above, y up: texture, captured objects, goal regions, the robot's base, and a line per episode."""
 
     def at(point: Vec2) -> tuple[float, float]:
         return PIXELS_PER_METRE * point[0], -PIXELS_PER_METRE * point[1]
@@ -59,10 +73,14 @@ def table_map(
     for region in regions:
         x, y = at(region.center)
         parts.append(f'<circle class="region" cx="{x:.1f}" cy="{y:.1f}" r="{PIXELS_PER_METRE * region.radius:.1f}"/>')
+    for footprint in footprints:
+        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, footprint.corners))
+        title = f"<title>{escape(footprint.name)}, as captured</title>"
+        parts.append(f'<polygon class="footprint" style="--c:{footprint.color}" points="{corners}">{title}</polygon>')
     parts += [_move(move, at(move.start), at(move.end) if move.end else None) for move in moves]
     x, y = at(base)
     parts.append(f'<g class="base" transform="translate({x:.1f} {y:.1f})"><circle r="58"/><circle r="30"/></g>')
-    parts.append(f'<text class="label" x="{x:.1f}" y="{y + 8:.1f}">robot</text>')
+    parts.append(f'<text class="label" x="{x:.1f}" y="{y + 92:.1f}">robot</text>')
     parts.append(_scale(left + 40, top + height - 36))
     return "".join(parts) + "</svg>"
 

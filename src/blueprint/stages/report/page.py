@@ -230,7 +230,19 @@ def table_map(made: Made, renderer: Renderer) -> str:
     base = made.workcell.robot.base.position
     support = made.reconstruction.support
     texture = "media/sources/table.png" if support.texture is not None else None
-    return drawings.table_map(support, texture, base[:2], moves, [drawings.Region(c, r) for c, r in regions])
+    circles = [drawings.Region(center, radius) for center, radius in regions]
+    return drawings.table_map(support, texture, base[:2], footprints(made), moves, circles)
+
+
+def footprints(made: Made) -> list[drawings.Footprint]:
+    """The objects' bounding boxes on the table, as they came to rest."""
+    found = []
+    for item in made.physics.objects:
+        half = np.array(item.asset.dims_m) / 2 * [[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]]
+        corners = transform_points(pose_to_matrix(item.pose), half)[:, :2].tolist()
+        name = item.asset.name
+        found.append(drawings.Footprint(name, color_of(made, name), tuple((x, y) for x, y in corners)))
+    return found
 
 
 def grasp_bars(episodes: Episodes) -> str:
