@@ -10,7 +10,7 @@ import numpy as np
 from blueprint.geometry.carving import carved
 from blueprint.geometry.evidence import Evidence, View, gather
 from blueprint.geometry.families import bottles, families
-from blueprint.geometry.fitting import OUTLINE_SUPPORT, POINT_SUPPORT, Fit, Noise, best_fit, dims_sigma
+from blueprint.geometry.fitting import HOPELESS_COST, OUTLINE_SUPPORT, POINT_SUPPORT, Fit, Noise, best_fit, dims_sigma
 from blueprint.geometry.mesh import Mesh, prism_mesh
 from blueprint.geometry.raycast import render_depth
 from blueprint.geometry.shapes import Prism, yaw_rotation
@@ -19,7 +19,9 @@ from blueprint.geometry.transforms import Array
 PARAMETER_COST = 4.6  # ln(100): the Bayesian information criterion for the assumed number of independent readings
 BOTTLE_FLOOR = 125.0  # a bottle's own complexity and rarity cost about this much
 FREEFORM_COST = 2.2  # mean squared residual above which no ideal shape explains the object
-FREEFORM_IOU = 0.75
+NEARLY_ROUND = 50.0  # things that are almost round are round: smeared depth makes ovals
+LEAST_IOU, CLEAR_IOU = 0.75, 0.88  # of an ideal shape that fits, and of one whose mask or depth has flaws
+LARGEST_DEPTH_ERROR_M = 0.008
 # What the fit does not know of: the scale error of an uncalibrated depth camera (a few per cent at 1 m), rounded edges,
 # recessed lids, the plane's own error.
 SCALE_SIGMA = 0.04
@@ -56,9 +58,10 @@ def complete(views: tuple[View, ...], label: int, *, base_z: float, depth_sigma_
         raise ValueError(f"only {len(evidence.points)} surface points were seen")
     noise = Noise(depth_sigma_m)
     best = best_ideal(evidence, base_z, noise)
-    if best.cost / (POINT_SUPPORT + OUTLINE_SUPPORT) < FREEFORM_COST:
+    if best.cost < HOPELESS_COST:
         ideal = _ideal(best, evidence, views, label)
-        if ideal.silhouette_iou > FREEFORM_IOU:
+        fits = best.cost / (POINT_SUPPORT + OUTLINE_SUPPORT) < FREEFORM_COST
+        if ideal.silhouette_iou > (LEAST_IOU if fits else CLEAR_IOU) and ideal.depth_error_m < LARGEST_DEPTH_ERROR_M:
             return ideal
     return _freeform(evidence, views, label, base_z, max_faces)
 
@@ -74,7 +77,9 @@ def best_ideal(evidence: Evidence, base_z: float, noise: Noise) -> Fit:
 
 def evidence_cost(found: Fit) -> float:
     """What the data and the complexity of the shape speak against it (Bayesian information criterion)."""
-    return found.cost + PARAMETER_COST * len(found.parameters) + found.model.rarity
+    a, b = found.solid.half
+    oval = a != b and found.solid.roundness > 0.8 and max(a, b) < 1.3 * min(a, b)
+    return found.cost + PARAMETER_COST * len(found.parameters) + found.model.rarity + (NEARLY_ROUND if oval else 0.0)
 
 
 def _ideal(best: Fit, evidence: Evidence, views: tuple[View, ...], label: int) -> Completion:

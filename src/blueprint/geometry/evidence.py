@@ -17,6 +17,7 @@ Mask = NDArray[np.bool_]
 
 OCCLUSION_GAP_M = 0.01  # only a neighbour this far behind the object leaves the border to the object
 RAY_FIELDS = ("origins", "directions", "pixel_m", "normals")
+MASK_GAP_PX = 15  # automatic masks leave gaps of up to half of this between an object and what hides it
 DEPTH_JUMP = 0.02  # relative; neighbours in depth further apart belong to different surfaces
 
 
@@ -102,7 +103,7 @@ def _large_parts(depth: NDArray[np.float32], valid: Mask, share: float) -> Mask:
 
 
 def gather(views: tuple[View, ...], label: int, *, base_z: float, points: int = 500, rays: int = 180) -> Evidence:
-    """Collect the evidence about the object `label`. Points below `base_z` + 3 mm are left out: they may be the table."""
+    """Collect the evidence about the object `label`, without points below `base_z` + 3 mm: they may be the table."""
     parts = [_gather_view(view, view.labels == label, base_z) for view in views if (view.labels == label).sum() > 30]
     cloud = np.concatenate([part[0] for part in parts]) if parts else np.zeros((0, 3))
     reach = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0)
@@ -138,7 +139,7 @@ def object_depth(view: View, mask: Mask) -> NDArray[np.float32]:
 
 
 def _outline_rays(view: View, mask: Mask, typical: float) -> Rays:
-    """Rays through the borders between mask pixels and their outer neighbours, where nothing nearer hides the border."""
+    """Rays through the borders between mask pixels and their outer neighbours, where nothing nearer hides them."""
     height, width = mask.shape
     own = object_depth(view, mask)
     hidden = hiding(view, mask, own)
@@ -188,7 +189,7 @@ def hiding(view: View, mask: Mask, own: NDArray[np.float32]) -> Mask:
             hidden |= other
             continue
         hidden |= other & (object_depth(view, readings) < own + OCCLUSION_GAP_M)
-    return cv2.dilate(hidden.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    return cv2.dilate(hidden.astype(np.uint8), np.ones((MASK_GAP_PX, MASK_GAP_PX), np.uint8)) > 0
 
 
 def _around(mask: Mask, pad: int) -> tuple[slice, slice]:

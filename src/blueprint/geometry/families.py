@@ -38,7 +38,7 @@ def families(evidence: Evidence, base_z: float) -> list[list[Model]]:
         [_box(evidence, base_z, view, yaw, 0.0) for yaw in _yaws(evidence)],
         [_lying_cylinder(evidence, base_z, view, yaw) for yaw in _lying_yaws(evidence, base_z)],
         [_lathe(evidence, base_z, view)],
-        [_container(evidence, base_z, foot) for foot in (0.45, 0.9)],
+        [_container(evidence, base_z, foot) for foot in _feet(evidence, base_z)],
         [_rounded(evidence, base_z, view, yaw) for yaw in _yaws(evidence)],
     ]
 
@@ -178,7 +178,7 @@ def _lying_cylinder(evidence: Evidence, base_z: float, view: Array, yaw: float) 
 def _smooth(first: int) -> tuple[Prior, ...]:
     """Second differences of the profile knots from parameter `first` on are small; a shoulder may still bend."""
     return tuple(
-        Prior(lambda p, k=k: float(p[first + k] - 2 * p[first + k + 1] + p[first + k + 2]), 0.0, 0.35)
+        Prior(lambda p, k=k: float(p[first + k] - 2 * p[first + k + 1] + p[first + k + 2]), 0.0, 0.25)
         for k in range(PROFILE_KNOTS - 3)
     )
 
@@ -211,6 +211,11 @@ def _lathe(evidence: Evidence, base_z: float, view: Array) -> Model:
                   _smooth(4))  # fmt: skip
 
 
+def _feet(evidence: Evidence, base_z: float) -> tuple[float, ...]:
+    """Starting radii of a container's foot; nothing that is flatter than 2 cm is tried as one."""
+    return (0.45, 0.9) if _top(evidence, base_z) > 0.02 else ()
+
+
 def _container(evidence: Evidence, base_z: float, foot: float) -> Model:
     """A bowl or a mug without its handle: a lathe that is open above.
 
@@ -225,7 +230,8 @@ def _container(evidence: Evidence, base_z: float, foot: float) -> Model:
     radius = max(high_x - low_x, high_y - low_y) / 2
     start = [(low_x + high_x) / 2, (low_y + high_y) / 2, radius, _top(evidence, base_z), 0.004]
     rim = Prior(lambda p: float(p[-1]), 1.0, 0.02)
-    return _model("container", build, [*start, *np.linspace(foot, 1.0, PROFILE_KNOTS) ** 0.5], "ppssw" + "k" * PROFILE_KNOTS,
+    start += (np.linspace(foot, 1.0, PROFILE_KNOTS) ** 0.5).tolist()
+    return _model("container", build, start, "ppssw" + "k" * PROFILE_KNOTS,
                   lambda p: build(p).extents(), (rim, *_smooth(5)))  # fmt: skip
 
 
@@ -238,6 +244,6 @@ def _bottle(evidence: Evidence, base_z: float, view: Array, yaw: float) -> Model
 
     x, y, a, b = _start_box(evidence, view, yaw)
     start = [x, y, yaw, a, b, _top(evidence, base_z), 0.8, 0.4, 0.0, *_widths(evidence, base_z, view)]
-    upright = Prior(lambda p: float(p[8]), 0.0, 0.1)
+    upright = Prior(lambda p: float(p[8]), 0.0, 0.05)
     return _model("bottle", build, start, "ppysssotl" + "k" * (PROFILE_KNOTS - 1), lambda p: build(p).extents(),
                   (_aspect_prior(build, view), upright, *_smooth(9)))  # fmt: skip

@@ -12,18 +12,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import least_squares
+from scipy.spatial.transform import Rotation
 
 from blueprint.geometry.evidence import Evidence, Rays
 from blueprint.geometry.shapes import Prism, ray_clearance
 from blueprint.geometry.transforms import Array
 
-SURFACE_SIGMA_M = 0.0015  # structured light smears edges and corners, whatever the range
+SURFACE_SIGMA_M = 0.002  # structured light smears edges and corners, whatever the range
 OUTLINE_SIGMA_PX = 1.5  # hand-drawn masks are 2-3 px off at worst
 # Nuisance parameters of every fit, their sigma, bounds and derivative steps: bias of the depth [m], growth of the mask
-# [px], shift of the depth picture against the colour picture (u, v) [px].
-NUISANCE_SIGMA = np.array([0.002, 1.0, 1.5, 1.5])
-NUISANCE_BOUND = np.array([0.008, 4.0, 8.0, 8.0])
-NUISANCE_STEP = np.array([1e-4, 0.02, 0.02, 0.02])
+# [px], shift of the depth picture against the colour picture (u, v) [px], tilt of the support plane about x and y [rad].
+NUISANCE_SIGMA = np.array([0.002, 1.0, 1.5, 1.5, 0.015, 0.015])
+NUISANCE_BOUND = np.array([0.008, 4.0, 8.0, 8.0, 0.06, 0.06])
+NUISANCE_STEP = np.array([1e-4, 0.02, 0.02, 0.02, 5e-4, 5e-4])
 NUISANCES = len(NUISANCE_SIGMA)
 POINT_SUPPORT = 60.0  # independent readings that depth noise, correlated over several pixels, is worth
 OUTLINE_SUPPORT = 40.0
@@ -135,9 +136,10 @@ def _resumed(found: Fit) -> Model:
 
 
 def _data(solid: Prism, nuisance: Array, evidence: Evidence, noise: Noise, loss: Callable[[Array], Array]) -> Array:
+    solid = replace(solid, rotation=Rotation.from_rotvec([nuisance[4], nuisance[5], 0.0]).as_matrix() @ solid.rotation)
     sigma = np.hypot(SURFACE_SIGMA_M, noise.depth_m * evidence.range_m**2)
     points = (solid.distance(evidence.points) - nuisance[0]) / sigma
-    outline = _clearance_px(solid, evidence.outline) - nuisance[1] - evidence.outline.normals @ nuisance[2:]
+    outline = _clearance_px(solid, evidence.outline) - nuisance[1] - evidence.outline.normals @ nuisance[2:4]
     free = np.minimum(_clearance_px(solid, evidence.free), 0.0)
     return np.concatenate([
         loss(points) * np.sqrt(POINT_SUPPORT / max(len(points), 1)),

@@ -17,7 +17,7 @@ from blueprint.geometry.transforms import Array
 class Prism:
     """rotation: (3, 3), columns are the local axes in the world, the third is the prism's axis; base: (3,) world centre
     of the lower cap; half: half extents (x, y) of the cross-section [m]; height [m]; roundness: corner radius / smaller
-    half extent, 0 = rectangle, 1 = circle or stadium; profile: scale of the longer half extent at evenly spaced heights;
+    half extent, 0 = rectangle, 1 = circle or stadium; profile: scale of the longer half extent at even heights;
     taper: the shorter one is scaled by the profile to this power; lean: how far the middle of the cross-section moves
     along the longer half extent per height; wall: thickness of wall and floor of an open container [m], 0 = solid.
     """
@@ -108,7 +108,7 @@ def lying_rotation(yaw: float) -> Array:
 
 
 def ray_clearance(solid: Prism, origins: Array, directions: Array, coarse: int = 20, fine: int = 9) -> Array:
-    """(M,) smallest signed distance of `solid` along each ray [m]: 0 = tangent, positive = passes by, negative = hits."""
+    """(M,) smallest signed distance of `solid` along each ray [m]: 0 = tangent, positive = a miss, negative = a hit."""
     middle = np.sum((solid.center - origins) * directions, axis=1)
     step = 2 * solid.reach / (coarse - 1)
     t = middle[:, None] + np.linspace(-solid.reach, solid.reach, coarse)

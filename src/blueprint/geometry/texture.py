@@ -14,11 +14,11 @@ from scipy.spatial import cKDTree
 
 from blueprint.geometry.evidence import View
 from blueprint.geometry.mesh import Mesh, corner_normals
-from blueprint.geometry.raycast import covered, project, render_depth
+from blueprint.geometry.raycast import barycentric, covered, project, render_depth
 from blueprint.geometry.transforms import Array, transform_points
 
 SEEN_TOLERANCE_M = 0.006  # a texel this far behind the nearest surface of the own mesh is hidden
-GRAZING = 0.15  # cosine below which a surface is seen too flatly to take its colour
+GRAZING = 0.3  # cosine below which a surface is seen too flatly to take its colour
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,6 @@ def _texels(
     pixel, first = np.unique(pixel, return_index=True)
     face = face[first]
     row, column = np.divmod(pixel, size)
-    from blueprint.geometry.raycast import barycentric
-
     weights = barycentric(corners[face], np.stack([column, row], axis=1).astype(float))
     position = np.einsum("ni,nij->nj", weights, mesh[0][mesh[1][face]])
     normal = np.einsum("ni,nij->nj", weights, corner_normals(mesh)[face])
@@ -104,9 +102,12 @@ class _Lookup:
     def __init__(self, view: View, mesh: Mesh, label: int) -> None:
         self.view = view
         mask = view.labels == label
-        self.inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        if not self.inner.any():
-            self.inner = mask
+        self.inner = mask
+        for width in (9, 5, 3):  # the outermost pixels mix with the background
+            inner = cv2.erode(mask.astype(np.uint8), np.ones((width, width), np.uint8)) > 0
+            if inner.sum() > 0.6 * mask.sum():
+                self.inner = inner
+                break
         depth, _ = render_depth(mesh, view.camera, view.T_world_camera)
         self.depth = np.where(np.isfinite(depth), depth, 0)
         self.color = view.color.astype(np.float32)

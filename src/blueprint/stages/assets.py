@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from pydantic import Field
 
 from blueprint.core.artifact import Config, Model
-from blueprint.core.errors import InfeasibleError, InputError
+from blueprint.core.errors import InfeasibleError
 from blueprint.core.execute import map_items
 from blueprint.core.stage import stage
+from blueprint.formats import images
 from blueprint.formats.obj import TexturedMesh, write_obj
 from blueprint.geometry.completion import Completion, complete
 from blueprint.geometry.evidence import View
 from blueprint.geometry.mesh import corner_normals, is_closed, volume
 from blueprint.geometry.shapes import Prism
+from blueprint.geometry.stacking import Stand, stands
 from blueprint.geometry.texture import Bake, bake
 from blueprint.geometry.transforms import Array, invert, matrix_to_pose, transform_points
 from blueprint.model.artifacts import Assets, Capture, Reconstruction
@@ -52,9 +53,13 @@ class _Outcome(Model):
 def assets(capture: Capture, reconstruction: Reconstruction, cfg: AssetsConfig, out: Path) -> Assets:
     """Complete every instance of the reconstruction. Raises InfeasibleError when none can be kept."""
     views = read_views(reconstruction)
+    names = {instance.label: instance.name for instance in reconstruction.instances}
+    standing = stands(views, sorted(names))
 
     def work(instance: Instance, folder: Path) -> None:
-        outcome = make_asset(instance, views, reconstruction.depth_sigma_m, cfg, folder)
+        stand = standing[instance.label]
+        below = names.get(stand.carrier, "table")
+        outcome = make_asset(instance, views, reconstruction.depth_sigma_m, stand, below, cfg, folder)
         (folder / RECORD).write_text(outcome.model_dump_json(indent=1) + "\n")
 
     items = [(instance.name, instance) for instance in reconstruction.instances]
@@ -69,27 +74,35 @@ def assets(capture: Capture, reconstruction: Reconstruction, cfg: AssetsConfig, 
 
 def read_views(reconstruction: Reconstruction) -> tuple[View, ...]:
     """The pictures of a reconstruction in memory. Raises InputError when one cannot be read."""
-    views = []
-    for view in reconstruction.views:
-        color = cv2.imread(str(reconstruction.path(view.color)), cv2.IMREAD_COLOR)
-        labels = cv2.imread(str(reconstruction.path(view.labels)), cv2.IMREAD_UNCHANGED)
-        if color is None or labels is None:
-            raise InputError(f"{view.color} or {view.labels} is not a picture", "run the reconstruction again")
-        depth = np.load(reconstruction.path(view.depth), allow_pickle=False)
-        pose = np.array(view.T_world_camera)
-        views.append(View(view.camera, pose, np.ascontiguousarray(color[:, :, ::-1]), depth, labels.astype(np.uint16)))
-    return tuple(views)
+    return tuple(
+        View(
+            view.camera,
+            np.array(view.T_world_camera),
+            images.read_color(reconstruction.path(view.color)),
+            np.load(reconstruction.path(view.depth), allow_pickle=False),
+            images.read_labels(reconstruction.path(view.labels)),
+        )
+        for view in reconstruction.views
+    )
 
 
 def make_asset(
-    instance: Instance, views: tuple[View, ...], depth_sigma_m: float, cfg: AssetsConfig, folder: Path
+    instance: Instance,
+    views: tuple[View, ...],
+    depth_sigma_m: float,
+    stand: Stand,
+    below: str,
+    cfg: AssetsConfig,
+    folder: Path,
 ) -> _Outcome:
-    """Complete, texture and write one object into `folder`."""
+    """Complete, texture and write one object, which stands on `below`, into `folder`."""
     pixels = sum(int((view.labels == instance.label).sum()) for view in views)
     if pixels < cfg.min_pixels:
         return _Outcome(asset=None, reason=f"a fragment of {pixels} pixels; at least {cfg.min_pixels} are needed")
     try:
-        done = complete(views, instance.label, base_z=0.0, depth_sigma_m=depth_sigma_m, max_faces=cfg.max_faces)
+        done = complete(
+            views, instance.label, base_z=stand.base_z, depth_sigma_m=depth_sigma_m, max_faces=cfg.max_faces
+        )
     except ValueError as error:
         return _Outcome(asset=None, reason=str(error))
     if done.dims[2] < cfg.min_height_m:
@@ -97,19 +110,21 @@ def make_asset(
     if not is_closed(done.mesh):
         return _Outcome(asset=None, reason="no closed surface could be made of it")
     skin = bake(done.mesh, views, instance.label, done.symmetries, cfg.texture_px)
-    return _Outcome(asset=_written(instance, done, skin, "table", folder), reason="")
+    return _Outcome(asset=_written(instance, done, skin, stand, below, folder), reason="")
 
 
-def _written(instance: Instance, done: Completion, skin: Bake, support: str, folder: Path) -> ObjectAsset:
+def _written(instance: Instance, done: Completion, skin: Bake, stand: Stand, support: str, folder: Path) -> ObjectAsset:
     """Write mesh, texture and seen faces in the object frame."""
     local = done.mesh[0] @ done.rotation
     T = np.eye(4)
     T[:3, :3] = done.rotation
     T[:3, 3] = done.rotation @ (local.min(axis=0) + local.max(axis=0)) / 2
+    T_rest = T.copy()
+    T_rest[2, 3] += stand.rest_z - stand.base_z
     vertices = transform_points(invert(T), done.mesh[0])
     normals = corner_normals((vertices, done.mesh[1]))
     write_obj(TexturedMesh(vertices, done.mesh[1], skin.uv, normals), folder / "visual.obj", "texture.png")
-    cv2.imwrite(str(folder / "texture.png"), skin.picture[:, :, ::-1])
+    images.write_color(folder / "texture.png", skin.picture)
     np.save(folder / "seen_faces.npy", skin.seen_faces)
     place = f"objects/{instance.name}"
     return ObjectAsset(
@@ -123,7 +138,7 @@ def _written(instance: Instance, done: Completion, skin: Bake, support: str, fol
         dims_source=tuple("inferred" if guess else "measured" for guess in done.inferred),  # type: ignore[arg-type]
         method=done.method,
         primitive=_primitive(done, T),
-        pose=matrix_to_pose(T),
+        pose=matrix_to_pose(T_rest),
         seen_fraction=round(skin.seen_fraction, 4),
         confidence=round(instance.confidence * _agreement_confidence(done), 4),
         silhouette_iou=round(done.silhouette_iou, 4),
