@@ -180,7 +180,7 @@ def _film(made: Made, record: EpisodeRecord, *, large: bool) -> dict[str, Any]:
         "family": FAMILIES[record.task.goal.family],
         "folder": f"media/episode_{record.index:06d}",
         "large": f"media/film_{record.index:06d}" if large else None,
-        "cameras": made.workcell.cameras,
+        "cameras": made.dataset.cameras,
         "seconds": _seconds(made, record),
         "attempts": len(record.attempts),
         "grasp": record.grasp_class,
