@@ -33,7 +33,8 @@ class Robot:
 
     package, sha256: the wheel that ships it; folder: its folder in the wheel; licence_file: its licence in the wheel
     menagerie: its folder below `$MENAGERIE_ROOT`; mjcf: its file
-    T_hand_tool_z: tool point on the hand's z axis [m]; tip_friction, grip_force: see `limits_source`
+    tool_z: tool point on the hand's z axis [m]; finger_depth: from there back to the palm [m]; reach [m]
+    max_opening [m], grip_force [N per finger]
     """
 
     name: str
@@ -56,6 +57,7 @@ class Robot:
     base_body: str
     hand_body: str
     tool_z: float
+    finger_depth: float
     gripper_actuator: str
     finger_joints: tuple[str, str]
     finger_bodies: tuple[str, str]
@@ -86,6 +88,7 @@ PANDA = Robot(
     base_body="link0",
     hand_body="hand",
     tool_z=0.1034,  # the manufacturer's end effector frame: flange-to-fingertip-centre of the Franka Hand
+    finger_depth=0.0375,  # the hand's housing ends 65.9 mm above the flange
     gripper_actuator="actuator8",
     finger_joints=("finger_joint1", "finger_joint2"),
     finger_bodies=("left_finger", "right_finger"),

@@ -1,0 +1,88 @@
+"""Where to mount the robot: base poses around the objects, scored by what the arm can reach from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.geometry.transforms import invert
+from blueprint.skills.ik import ArmKinematics
+
+Array = NDArray[np.float64]
+
+FOOT_M = 0.15  # radius of the disc that the base and its pedestal need
+OBJECT_GAP_M = 0.04  # between that disc and any object
+DISTANCES_M = (0.45, 0.52, 0.6, 0.68)  # from the middle of the objects; the Panda works best at 0.4-0.65 m
+DIRECTIONS = 24
+FACING_WEIGHT = 0.6  # of standing across the table from the camera, in units of one reachable target
+
+
+@dataclass(frozen=True)
+class Mount:
+    """T_world_base (4, 4); on_table: it stands on the table, else on a pedestal from the floor."""
+
+    T_world_base: Array
+    on_table: bool
+    score: float
+
+
+def mounts(polygon: Array, outlines: list[Array], camera: Array | None) -> Iterator[tuple[Array, bool, float]]:
+    """Candidates (T_world_base, on_table, facing) that clear the objects and the table's edge.
+
+    polygon: (K, 2) table outline, counter-clockwise; outlines: (V, 2) of each object; camera: (2,) of the scene camera
+    facing: cosine, 1 when the robot looks straight into the camera across the objects
+    """
+    points = np.concatenate(outlines)
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    for angle in np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS:
+        direction = np.array([np.cos(angle), np.sin(angle)])
+        for distance in DISTANCES_M:
+            spot = middle + distance * direction
+            if np.linalg.norm(points - spot, axis=1).min() < FOOT_M + OBJECT_GAP_M:
+                continue
+            edge = edge_distance(polygon, spot)
+            if abs(edge) < FOOT_M:
+                continue
+            view = np.zeros(2) if camera is None else (middle - camera) / np.linalg.norm(middle - camera)
+            T = np.eye(4)
+            T[:2, 0], T[:2, 1], T[:2, 3] = -direction, [direction[1], -direction[0]], spot
+            yield T, edge > 0, float(view @ direction)
+
+
+def edge_distance(polygon: Array, spot: Array) -> float:
+    """Distance of a point (2,) to the outline of a convex counter-clockwise polygon (K, 2) [m], negative outside."""
+    ends = np.roll(polygon, -1, axis=0)
+    edges = ends - polygon
+    normals = np.stack([-edges[:, 1], edges[:, 0]], axis=1) / np.linalg.norm(edges, axis=1, keepdims=True)
+    inside = float(np.einsum("ij,ij->i", spot - polygon, normals).min())
+    if inside >= 0:
+        return inside
+    share = np.clip(np.einsum("ij,ij->i", spot - polygon, edges) / np.einsum("ij,ij->i", edges, edges), 0, 1)
+    return -float(np.linalg.norm(polygon + share[:, None] * edges - spot, axis=1).min())
+
+
+def best_mount(
+    arm: ArmKinematics, targets: list[list[Array]], polygon: Array, outlines: list[Array], camera: Array | None
+) -> Mount | None:
+    """The candidate from which most targets are in reach, with the most joint margin; None if there is no room.
+
+    arm: mounted at the world's origin; targets: per object, tool poses (4, 4) any of which will do
+    """
+    best: Mount | None = None
+    for T, on_table, facing in mounts(polygon, outlines, camera):
+        score = FACING_WEIGHT * facing + sum(_reach(arm, invert(T), options) for options in targets)
+        if best is None or score > best.score + 1e-9:
+            best = Mount(T, on_table, score)
+    return best
+
+
+def _reach(arm: ArmKinematics, T_base_world: Array, options: list[Array]) -> float:
+    """1 plus the joint margin if one of the poses is in reach, else 0."""
+    for T in options:
+        joints = arm.solve(T_base_world @ T, arm.home)
+        if joints is not None:
+            return 1.0 + arm.margin(joints)
+    return 0.0

@@ -1,0 +1,130 @@
+"""Where an object should come to stand for a goal: poses to try, best first."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
+from scipy.spatial.transform import Rotation
+
+from blueprint.geometry.transforms import transform_points
+from blueprint.model.task import Goal
+from blueprint.skills.cell import Cell
+from blueprint.skills.solids import solid
+
+Array = NDArray[np.float64]
+
+RELEASE_GAP_M = 0.003  # above the support when the fingers open
+YAWS = 8
+BESIDE_DIRECTIONS = 16
+
+
+def footprint(cell: Cell, name: str, T_world_object: Array) -> Array:
+    """(V, 2) convex outline of the object seen from above [m], counter-clockwise, world frame."""
+    points = transform_points(T_world_object, solid(cell.model, cell.body(name)).vertices)[:, :2]
+    return points[ConvexHull(points).vertices]
+
+
+def height_range(cell: Cell, name: str, T_world_object: Array) -> tuple[float, float]:
+    """Lowest and highest point of the object [m]."""
+    z = transform_points(T_world_object, solid(cell.model, cell.body(name)).vertices)[:, 2]
+    return float(z.min()), float(z.max())
+
+
+def outline_gap(a: Array, b: Array) -> float:
+    """Distance between two convex outlines (V, 2) [m]; negative when they overlap (by the least separation)."""
+    best = -np.inf
+    for outline in (a, b):
+        edges = np.roll(outline, -1, axis=0) - outline
+        normals = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / np.linalg.norm(edges, axis=1, keepdims=True)
+        for normal in normals:
+            pa, pb = a @ normal, b @ normal
+            best = max(best, pb.min() - pa.max(), pa.min() - pb.max())
+    return float(best)
+
+
+def targets(cell: Cell, name: str, goal: Goal, qpos: Array, rng: np.random.Generator) -> list[Array]:
+    """(4, 4) T_world_object poses that satisfy the goal, standing as the object stands in `qpos`."""
+    now = cell.pose(qpos, name)
+    turns = [_turned(now, k * 2 * np.pi / YAWS) for k in _near_first(YAWS)]
+    if goal.family == "place_region" and goal.center is not None:
+        center = np.array(goal.center)
+        spots = [center, *(center + 0.5 * goal.radius_m * _unit(rng.uniform(0, 2 * np.pi)) for _ in range(5))]
+        return [_standing(cell, name, T, spot, 0.0) for spot in spots for T in turns]
+    if goal.target is None:
+        return []
+    if goal.family == "place_beside":
+        return _beside(cell, name, goal, qpos, turns, rng)
+    T_target = cell.pose(qpos, goal.target)
+    center = transform_points(T_target, solid(cell.model, cell.body(goal.target)).center_of_mass)[:2]
+    if goal.family == "place_on":
+        top = height_range(cell, goal.target, T_target)[1]
+        return [_standing(cell, name, T, center, top) for T in turns]
+    return [_standing(cell, name, T, center, _floor_inside(cell, goal.target, T_target, name, T)) for T in turns]
+
+
+def _beside(cell: Cell, name: str, goal: Goal, qpos: Array, turns: list[Array], rng: np.random.Generator) -> list[Array]:
+    """Around the target at 60 % of the allowed gap."""
+    assert goal.target is not None
+    T_target = cell.pose(qpos, goal.target)
+    other = footprint(cell, goal.target, T_target)
+    angles = rng.permutation(BESIDE_DIRECTIONS) * 2 * np.pi / BESIDE_DIRECTIONS
+    found = []
+    for angle in angles:
+        for T in turns[:3]:
+            own = footprint(cell, name, T) - T[:2, 3]
+            far = 0.0
+            for _ in range(40):  # walk outwards until the gap fits
+                gap = outline_gap(own + other.mean(axis=0) + far * _unit(angle), other)
+                if abs(gap - 0.6 * goal.radius_m) < 0.002:
+                    break
+                far += 0.6 * goal.radius_m - gap
+            found.append(_standing(cell, name, T, other.mean(axis=0) + far * _unit(angle), 0.0))
+    return found
+
+
+def _floor_inside(cell: Cell, target: str, T_target: Array, name: str, T: Array) -> float:
+    """Height of the opening's floor under the object: where its outline, shrunk to a disc, would come to rest."""
+    radius = 0.5 * float(np.ptp(footprint(cell, name, T), axis=0).max())
+    shape = solid(cell.model, cell.body(target))
+    center = transform_points(T_target, shape.center_of_mass)[:2]
+    grid = np.stack(np.meshgrid(*[np.linspace(-radius, radius, 9)] * 2), axis=-1).reshape(-1, 2)
+    grid = grid[np.linalg.norm(grid, axis=1) <= radius] + center
+    return float(surface_height(cell, target, T_target, grid).max())
+
+
+def surface_height(cell: Cell, name: str, T_world_object: Array, spots: Array) -> Array:
+    """(N,) height of the object's upper surface at spots (N, 2), 0 where it is not below them [m]."""
+    shape = solid(cell.model, cell.body(name))
+    top = height_range(cell, name, T_world_object)[1] + 0.01
+    turn = T_world_object[:3, :3]
+    origins = (np.column_stack([spots, np.full(len(spots), top)]) - T_world_object[:3, 3]) @ turn
+    down = np.tile(np.array([0.0, 0.0, -1.0]) @ turn, (len(spots), 1))
+    enter, _, _ = shape.crossings(origins, down)
+    nearest = enter.min(axis=1)
+    return np.where(np.isfinite(nearest), top - nearest, 0.0)
+
+
+def _standing(cell: Cell, name: str, T: Array, spot: Array, support_z: float) -> Array:
+    """The pose `T` moved to stand (almost) on `support_z` with its bounding box centred at `spot` (xy)."""
+    out = T.copy()
+    points = transform_points(T, solid(cell.model, cell.body(name)).vertices)
+    middle = (points[:, :2].min(axis=0) + points[:, :2].max(axis=0)) / 2
+    out[:2, 3] += spot - middle
+    out[2, 3] += support_z + RELEASE_GAP_M - points[:, 2].min()
+    return out
+
+
+def _turned(T: Array, yaw: float) -> Array:
+    out = T.copy()
+    out[:3, :3] = Rotation.from_rotvec([0.0, 0.0, yaw]).as_matrix() @ T[:3, :3]
+    return out
+
+
+def _near_first(count: int) -> list[int]:
+    """0, 1, -1, 2, -2, ...: small turns first."""
+    return [0, *(sign * k for k in range(1, count // 2) for sign in (1, -1)), count // 2]
+
+
+def _unit(angle: float) -> Array:
+    return np.array([np.cos(angle), np.sin(angle)])
