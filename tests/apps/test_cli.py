@@ -46,7 +46,7 @@ def test_run_makes_the_outputs(run, tmp_path, capsys):
     outputs = tmp_path / "scene/outputs"
     assert names(outputs) == ["assets", "certificate.json", "report", "scene.glb", "scene.usda", "scene.xml"]
     assert (outputs / "assets/mesh.obj").read_text() == "red"
-    assert not (outputs / "assets").readlink().is_absolute()
+    assert not (outputs / "assets" / "mesh.obj").readlink().is_absolute()
     assert capsys.readouterr().out.split() == [str(outputs / name) for name in names(outputs)]
 
 

@@ -19,8 +19,10 @@ FILES = {
     "workcell": ("workcell.xml",),
     "certificate": ("certificate.json",),
 }
-# name -> (stage, the artifact's folder that it points to); of two stages the later wins: workcell's assets hold both
-LINKS = {"assets": (("simscene", "assets"), ("workcell", "assets")), "dataset": (("dataset", "dataset"),)}
+# a folder of links to what these artifacts' assets/ hold: scene.xml, scene.usda and workcell.xml all look for it there
+ASSETS = ("assets", ("simscene", "workcell"))
+# name -> (stage, the artifact's folder that it points to)
+LINKS = {"dataset": ("dataset", "dataset")}
 REPORT = ("report", "report")
 
 
@@ -36,11 +38,14 @@ def publish(scene: Scene, steps: Sequence[Step]) -> list[Path]:
     for stage, names in FILES.items():
         for name in names if stage in roots else ():
             _copy_file(roots[stage] / name, outputs / name)
-    for name, choices in LINKS.items():
-        folders = [roots[stage] / folder for stage, folder in choices if stage in roots]
-        if folders:
-            _link(folders[-1], outputs / name)
+    for name, (stage, folder) in LINKS.items():
+        if stage in roots:
+            _link(roots[stage] / folder, outputs / name)
             wanted.add(name)
+    assets = [roots[stage] / ASSETS[0] for stage in ASSETS[1] if stage in roots]
+    if assets:
+        _link_entries(assets, outputs / ASSETS[0])
+        wanted.add(ASSETS[0])
     if REPORT[0] in roots:
         _copy_report(roots[REPORT[0]] / REPORT[1], outputs / REPORT[1], steps)
         wanted.add(REPORT[1])
@@ -75,6 +80,24 @@ def _link(source: Path, target: Path) -> None:
     if target.is_dir() and not target.is_symlink():
         shutil.rmtree(target)
     beside.replace(target)
+
+
+def _link_entries(sources: Sequence[Path], target: Path) -> None:
+    """Make `target` a folder with a link to every entry of the folders `sources`, swapped in as a whole."""
+    links = {entry.name: os.path.relpath(entry, target) for source in sources for entry in sorted(source.iterdir())}
+    if target.is_dir() and not target.is_symlink() and links == _links_in(target):
+        return
+    beside = target.with_name(f".{target.name}.new")
+    _remove(beside)
+    beside.mkdir()
+    for name, relative in links.items():
+        (beside / name).symlink_to(relative)
+    _remove(target)
+    beside.rename(target)
+
+
+def _links_in(folder: Path) -> dict[str, str]:
+    return {entry.name: str(entry.readlink()) if entry.is_symlink() else "" for entry in folder.iterdir()}
 
 
 def _copy_report(source: Path, target: Path, steps: Sequence[Step]) -> None:

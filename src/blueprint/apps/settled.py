@@ -85,8 +85,9 @@ def _stamps(outputs: Sequence[Path]) -> dict[str, Any]:
         if path.is_symlink():
             found[str(path)] = f"{path.readlink()} {path.exists()}"
         elif path.is_dir():
+            links = {link.name: f"{link.readlink()} {link.exists()}" for link in path.iterdir() if link.is_symlink()}
             stats = {name: (path / name).stat() for name in files_below(path)}
-            found[str(path)] = {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
+            found[str(path)] = links | {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}
         else:
             stat = path.stat() if path.exists() else None
             found[str(path)] = [stat.st_size, stat.st_mtime_ns] if stat else None
