@@ -45,7 +45,7 @@ class RawFrame:
 
 @dataclass(frozen=True)
 class RawCapture:
-    """depth_unit: as the user names it, empty when nothing says so. licence: contents of SOURCE.md's licence line."""
+    """depth_unit: as the user names it, empty when nothing says so. licence, origin: as given, empty if not."""
 
     name: str
     kind: str
@@ -79,7 +79,7 @@ def read_capture(folder: Path) -> RawCapture:
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
         raise InputError(f"{file}: frame ids appear twice: {', '.join(twice)}", "give every frame its own id")
-    licence, origin = _source(folder)
+    licence, origin = _source(folder, meta)
     return RawCapture(
         name=str(meta.get("name") or folder.name),
         kind="rgbd" if len(raw) == 1 else "rgbd_sequence",
@@ -262,12 +262,18 @@ def _names(file: Path, meta: dict[str, Any]) -> tuple[UserName, ...]:
     return tuple(UserName(label=label, name=names[label]) for label in sorted(names))
 
 
-def _source(folder: Path) -> tuple[str, str]:
-    """(licence, origin): the lines of SOURCE.md that name them, empty when there are none."""
+def _source(folder: Path, meta: dict[str, Any]) -> tuple[str, str]:
+    """(licence, origin) of capture.json, else of the lines of SOURCE.md that begin with these words (or repository)."""
     file = folder / "SOURCE.md"
+    said: dict[str, str] = {}
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
-    licence = next((line.strip(" -*#") for line in lines if "licen" in line.lower()), "")
-    origin = next((line.strip(" -*#") for line in lines if "http" in line.lower()), "")
+    for line in lines:
+        key, colon, value = line.strip(" -*#").partition(":")
+        if colon:
+            said.setdefault(key.strip().lower(), value.strip())
+    licence = str(meta.get("licence") or said.get("licence") or said.get("license") or "")
+    origin = str(meta.get("origin") or said.get("origin") or said.get("repository") or "")
+    origin = origin or next((line.strip(" -*#") for line in lines if "http" in line), "")
     return licence[:300], origin[:300]
 
 
