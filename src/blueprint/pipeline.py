@@ -8,6 +8,7 @@ from blueprint.stages.capture import capture
 from blueprint.stages.physics import physics
 from blueprint.stages.reconstruction import reconstruction
 from blueprint.stages.simscene import simscene
+from blueprint.stages.workcell import workcell
 
 STAGES: tuple[Stage, ...] = (
     capture,
@@ -15,4 +16,5 @@ STAGES: tuple[Stage, ...] = (
     assets,
     physics,
     simscene,
+    workcell,
 )
