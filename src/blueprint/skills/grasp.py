@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.skills.cell import Cell
 from blueprint.skills.solids import Solid, corners, solid
+import itertools
 
 Array = NDArray[np.float64]
 
@@ -102,7 +103,9 @@ def _slices(points: Array, thickness: float = 0.025) -> list[Array]:
     low, high = line[:, 2].min(), line[:, 2].max()
     count = max(1, round((high - low) / thickness))
     cuts = np.linspace(low, high, count + 1)
-    parts = [line[(line[:, 2] >= a - 1e-9) & (line[:, 2] <= b + 1e-9)] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [
+        line[(line[:, 2] >= a - 1e-9) & (line[:, 2] <= b + 1e-9)] for a, b in itertools.pairwise(cuts)
+    ]
     return [np.stack([part.min(axis=0), part.max(axis=0)]) for part in parts if len(part)]
 
 
@@ -164,13 +167,13 @@ def sample_grasps(
     return _spread(found, KEPT)
 
 
-def available(
-    cell: Cell, gripper: GripperShape, name: str, grasps: tuple[Grasp, ...], qpos: Array
-) -> list[Grasp]:
+def available(cell: Cell, gripper: GripperShape, name: str, grasps: tuple[Grasp, ...], qpos: Array) -> list[Grasp]:
     """Those grasps that the other objects leave room for in a state."""
     T_world_object = cell.pose(qpos, name)
     others = _surroundings(cell, name, qpos, T_world_object[:3, 3])
-    return [g for g in grasps if not _hits(g.tool(T_world_object)[None], gripper.boxes(g.opening), others, OTHERS_GAP_M)[0]]
+    return [
+        g for g in grasps if not _hits(g.tool(T_world_object)[None], gripper.boxes(g.opening), others, OTHERS_GAP_M)[0]
+    ]
 
 
 def flipped(T_world_tool: Array) -> Array:

@@ -38,7 +38,9 @@ class ArmKinematics:
             spec.delete(spec.joint(name))
         self._model = spec.compile()
         self._configuration = mink.Configuration(self._model)
-        self._reach = mink.FrameTask(robot.gripper.site, "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-3)
+        self._reach = mink.FrameTask(
+            robot.gripper.site, "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-3
+        )
         self._posture = mink.PostureTask(self._model, cost=1e-3)
         self._lower, self._upper = cell.arm_range[:, 0] + LIMIT_MARGIN_RAD, cell.arm_range[:, 1] - LIMIT_MARGIN_RAD
         self._model.jnt_range[:, 0], self._model.jnt_range[:, 1] = self._lower, self._upper

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.model.scene import RobotArm
+import itertools
 
 Array = NDArray[np.float64]
 Valid = Callable[[Array], bool]
@@ -77,7 +78,7 @@ def plan(start: Array, goal: Array, lower: Array, upper: Array, valid: Valid) ->
     if found is None:
         return None
     path = _shortcut(found, valid)
-    checked = all(straight(a, b, valid) for a, b in zip(path[:-1], path[1:], strict=True))
+    checked = all(straight(a, b, valid) for a, b in itertools.pairwise(path))
     return path if checked else None
 
 
@@ -133,7 +134,7 @@ def time_waypoints(path: Array, limits: Limits, fps: int) -> Array:
 
     The state at frame 0 is `path[0]`; the last row is `path[-1]`. All joints move in phase, so the lines stay straight.
     """
-    rows = [_line_targets(a, b, limits, fps) for a, b in zip(path[:-1], path[1:], strict=True)]
+    rows = [_line_targets(a, b, limits, fps) for a, b in itertools.pairwise(path)]
     return np.concatenate([r for r in rows if len(r)]) if any(map(len, rows)) else path[:0]
 
 
@@ -170,7 +171,9 @@ def within(targets: Array, limits: Limits, fps: int) -> bool:
     """Whether frame-to-frame joint speeds and their changes respect the limits (1 % numerical slack)."""
     speed = np.diff(targets, axis=0) * fps
     change = np.diff(speed, axis=0, prepend=0.0 * speed[:1]) * fps
-    return bool((np.abs(speed) <= 1.01 * limits.velocity).all() and (np.abs(change) <= 1.01 * limits.acceleration).all())
+    return bool(
+        (np.abs(speed) <= 1.01 * limits.velocity).all() and (np.abs(change) <= 1.01 * limits.acceleration).all()
+    )
 
 
 def _profile(velocity: float, acceleration: float, jerk: float, fps: int) -> Array:

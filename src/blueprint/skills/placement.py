@@ -63,7 +63,9 @@ def targets(cell: Cell, name: str, goal: Goal, qpos: Array, rng: np.random.Gener
     return [_standing(cell, name, T, center, _floor_inside(cell, goal.target, T_target, name, T)) for T in turns]
 
 
-def _beside(cell: Cell, name: str, goal: Goal, qpos: Array, turns: list[Array], rng: np.random.Generator) -> list[Array]:
+def _beside(
+    cell: Cell, name: str, goal: Goal, qpos: Array, turns: list[Array], rng: np.random.Generator
+) -> list[Array]:
     """Around the target at 60 % of the allowed gap."""
     assert goal.target is not None
     T_target = cell.pose(qpos, goal.target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,8 +78,9 @@ class Solid:
         return np.stack(enter, 1), np.stack(leave, 1), np.stack(normals, 1)
 
 
+@lru_cache(maxsize=256)
 def solid(model: mujoco.MjModel, body: int) -> Solid:
-    """The colliders of a body of a compiled model."""
+    """The colliders of a body of a compiled model (which nobody changes: see `Cell`)."""
     start, count = int(model.body_geomadr[body]), int(model.body_geomnum[body])
     geoms = [g for g in range(start, start + count) if model.geom_contype[g] or model.geom_conaffinity[g]]
     return _solid([corners(model, g) for g in geoms], np.array(model.body_ipos[body]))

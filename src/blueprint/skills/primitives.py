@@ -1,0 +1,174 @@
+"""Skills: reach, grasp, lift, move, place, release, retreat, each planned from the state that the last one left.
+
+A skill that cannot go on raises `SkillError` with its cause, which ends the attempt. Nothing here decides success: that
+is `goals`' business, which reads only what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.geometry.transforms import invert
+from blueprint.model.episode import FailureCause
+from blueprint.model.task import Task
+from blueprint.skills import motion
+from blueprint.skills.approach import LIFT_M, LINE_STEPS, Approach, approaches, moved_along_z, raised
+from blueprint.skills.cell import Cell
+from blueprint.skills.collision import CollisionWorld
+from blueprint.skills.grasp import Grasp, GripperShape, gripper_shape
+from blueprint.skills.ik import ArmKinematics
+from blueprint.skills.motion import Limits
+from blueprint.skills.placement import targets
+from blueprint.skills.rollout import Rollout
+
+Array = NDArray[np.float64]
+
+CLOSE_S, SQUEEZE_S, OPEN_S, REST_S = 0.4, 0.2, 0.35, 1.1
+HELD_M = 0.002  # the fingers must stay at least this far apart for something to be between them
+ABOVE_M = 0.09  # where a placing motion starts, above the place
+PLACES_TRIED = 24
+PATHS_TRIED = 4
+
+
+class SkillError(Exception):
+    """A skill cannot go on. cause: one of the failure causes; detail: in words."""
+
+    def __init__(self, cause: FailureCause, detail: str) -> None:
+        super().__init__(f"{cause}: {detail}")
+        self.cause: FailureCause = cause
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is in the hand. width: between the pads [m]; opening: by which the hand will let go [m]."""
+
+    name: str
+    T_tool_object: Array
+    width: float
+    opening: float
+
+
+@dataclass(frozen=True)
+class Skills:
+    """What every skill needs. fast, slow: limits in free space and near objects."""
+
+    cell: Cell
+    world: CollisionWorld
+    arm: ArmKinematics
+    gripper: GripperShape
+    fast: Limits
+    slow: Limits
+
+    @staticmethod
+    def of(cell: Cell) -> Skills:
+        fast = Limits.of(cell.robot, share=0.6, tool_speed=1.0)
+        slow = Limits.of(cell.robot, share=0.4, tool_speed=0.25)
+        return Skills(cell, CollisionWorld(cell), ArmKinematics(cell), gripper_shape(cell), fast, slow)
+
+    def ways(self, name: str, grasps: Iterable[Grasp], qpos: Array) -> Iterator[Approach]:
+        """Reachable approaches to an object in a state, best grasp first."""
+        self.world.place(qpos)
+        return approaches(self.world, self.arm, name, grasps, qpos)
+
+    def can_place(self, task: Task, way: Approach, qpos: Array, rng: np.random.Generator) -> bool:
+        """Whether some place of the task's goal is in reach for the object held by this grasp."""
+        if task.goal.family == "lift":
+            return True
+        self.world.place(qpos)
+        held = Held(task.object, invert(way.grasp.T_object_tool), way.grasp.width, way.grasp.opening)
+        return next(self._descents(task, held, qpos, rng), None) is not None
+
+    # ------------------------------------------------------------------ the skills
+
+    def pick(self, rollout: Rollout, name: str, way: Approach) -> None:
+        """Reach, grasp and lift. Raises SkillError."""
+        opening = way.grasp.opening
+        self.world.place(rollout.qpos)
+        path = self._plan(rollout.commanded, way.path[0], opening)
+        if path is None:
+            raise SkillError("no_path", "no collision-free motion to the grasp")
+        rollout.run("reach", motion.time_waypoints(path, self.fast, rollout.fps), opening)
+        self._follow(rollout, "approach", way.path, opening)
+        closing = round(CLOSE_S * rollout.fps)
+        rollout.hold("grasp", closing, np.linspace(opening, 0.0, closing + 1)[1:])
+        rollout.hold("grasp", round(SQUEEZE_S * rollout.fps), 0.0)
+        self._require_held(rollout, name, "grasp_missed")
+        up = self.arm.line(way.T_world_tool, raised(way.T_world_tool, LIFT_M), rollout.commanded, steps=LINE_STEPS)
+        if up is None:
+            raise SkillError("no_ik", "the arm cannot lift from this grasp")
+        self._follow(rollout, "lift", up, 0.0)
+        self._require_held(rollout, name, "dropped")
+
+    def place(self, rollout: Rollout, task: Task, start: Array, opening: float, rng: np.random.Generator) -> None:
+        """Move what is held to the goal, set it down, let go and retreat. Raises SkillError.
+
+        start: (nq,) the state before the pick: a goal is met by an object that stands as it stood
+        """
+        qpos = rollout.qpos
+        T_tool_object = invert(self.arm.tool_pose(rollout.joints)) @ self.cell.pose(qpos, task.object)
+        held = Held(task.object, T_tool_object, self.cell.opening(qpos), opening)
+        upright = self.cell.with_pose(qpos, task.object, self.cell.pose(start, task.object))
+        self.world.place(upright)
+        down, path = self._way_to_a_place(task, held, upright, rollout.commanded, rng)
+        rollout.run("move", motion.time_waypoints(path, self.fast, rollout.fps), 0.0)
+        self._require_held(rollout, task.object, "dropped")
+        self._follow(rollout, "place", down, 0.0)
+        rollout.hold("place", 2, 0.0)
+        frames = max(2, round(OPEN_S * rollout.fps))
+        rollout.hold("release", frames, np.linspace(held.width, opening, frames))
+        tool = self.arm.tool_pose(rollout.commanded)
+        back = self.arm.line(tool, moved_along_z(tool, -ABOVE_M), rollout.commanded, steps=LINE_STEPS)
+        if back is None:
+            raise SkillError("no_ik", "the arm cannot retreat")
+        self._follow(rollout, "retreat", back, opening)
+
+    def rest(self, rollout: Rollout, opening: float) -> None:
+        rollout.hold("rest", round(REST_S * rollout.fps), opening)
+
+    # ------------------------------------------------------------------ parts of skills
+
+    def _way_to_a_place(
+        self, task: Task, held: Held, qpos: Array, start: Array, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        """The first descent to a place that there is a free motion to, and that motion. Raises SkillError."""
+        cause: FailureCause = "no_ik"
+        for _, down in zip(range(PATHS_TRIED), self._descents(task, held, qpos, rng), strict=False):
+            with self.world.holding(held.name, held.T_tool_object):
+                path = self._plan(start, down[0], held.width)
+            if path is not None:
+                return down, path
+            cause = "no_path"
+        raise SkillError(cause, "no place of the goal is in reach with this grasp")
+
+    def _descents(self, task: Task, held: Held, qpos: Array, rng: np.random.Generator) -> Iterator[Array]:
+        """Straight descents to places of the goal, clear for what is held and, at their end, for the opened hand."""
+        for T_object in targets(self.cell, held.name, task.goal, qpos, rng)[:PLACES_TRIED]:
+            tool = T_object @ invert(held.T_tool_object)
+            at = self.arm.solve(tool, self.arm.home)
+            up = None if at is None else self.arm.line(tool, raised(tool, ABOVE_M), at, steps=LINE_STEPS)
+            if at is None or up is None:
+                continue
+            with self.world.holding(held.name, held.T_tool_object):
+                clear = all(self.world.clear(joints, held.width) for joints in up)
+            with self.world.ignoring(held.name):
+                clear = clear and self.world.clear(at, held.opening)
+            if clear:
+                yield up[::-1]
+
+    def _plan(self, start: Array, goal: Array, opening: float) -> Array | None:
+        low, high = self.cell.arm_range.T
+        return motion.plan(start, goal, low, high, lambda joints: self.world.clear(joints, opening))
+
+    def _follow(self, rollout: Rollout, segment: str, path: Array, opening: float) -> None:
+        """A slow straight motion of the tool along dense configurations."""
+        length = float(np.linalg.norm(self.arm.tool_pose(path[-1])[:3, 3] - self.arm.tool_pose(path[0])[:3, 3]))
+        rollout.run(segment, motion.time_path(path, length, self.slow, rollout.fps), opening)
+
+    def _require_held(self, rollout: Rollout, name: str, cause: FailureCause) -> None:
+        if self.cell.opening(rollout.qpos) < HELD_M:
+            raise SkillError(cause, f"the fingers closed without {name} between them")

@@ -1,0 +1,89 @@
+"""Run actions in a simulation and keep what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.backends.protocols import Simulation
+from blueprint.skills.cell import Cell
+
+Array = NDArray[np.float64]
+
+SEGMENTS = ("reach", "approach", "grasp", "lift", "move", "place", "release", "retreat", "rest")
+
+
+@dataclass
+class Rollout:
+    """The frames so far. Each holds the state before its action; the last action's outcome is `simulation`'s state."""
+
+    simulation: Simulation
+    cell: Cell
+    fps: int
+    rows: dict[str, list[NDArray]] = field(default_factory=dict)
+    touching: list[tuple[int, int, int]] = field(default_factory=list)
+    forces: list[float] = field(default_factory=list)
+
+    @property
+    def qpos(self) -> Array:
+        return self.simulation.qpos
+
+    @property
+    def frames(self) -> int:
+        return len(self.rows.get("action", []))
+
+    @property
+    def joints(self) -> Array:
+        """(n,) arm configuration now [rad]."""
+        return self.simulation.qpos[self.cell.arm_qpos]
+
+    @property
+    def commanded(self) -> Array:
+        """(n,) last commanded arm configuration: where a motion must start lest the command jump."""
+        actions = self.rows.get("action")
+        return np.array(self.cell.robot.home) if not actions else actions[-1][:-1].astype(float)
+
+    def run(self, segment: str, targets: Array, opening: Array | float) -> None:
+        """Follow joint targets (K, n), one per frame, with gripper openings (K,) or one for all [m]."""
+        openings = np.broadcast_to(np.asarray(opening, dtype=float), len(targets))
+        for joints, gap in zip(targets, openings, strict=True):
+            action = np.append(joints, gap).astype(np.float32)
+            ctrl = self.cell.ctrl(action)
+            self._note(action, ctrl, SEGMENTS.index(segment))
+            self.simulation.advance(ctrl, 1.0 / self.fps)
+
+    def hold(self, segment: str, frames: int, opening: Array | float) -> None:
+        """Stay where the arm is commanded to be."""
+        self.run(segment, np.tile(self.commanded, (frames, 1)), opening)
+
+    def _note(self, action: NDArray[np.float32], ctrl: Array, segment: int) -> None:
+        frame, qpos = self.frames, self.simulation.qpos
+        row = {
+            "time": np.float64(frame / self.fps),
+            "qpos": qpos,
+            "qvel": self.simulation.qvel,
+            "ctrl": ctrl,
+            "state": self.cell.observed(qpos),
+            "action": action,
+            "segment": np.int8(segment),
+        }
+        for name, value in row.items():
+            self.rows.setdefault(name, []).append(np.asarray(value))
+        for a, b, distance, force in self.simulation.contacts():
+            if distance < 1e-4 or force > 0.0:
+                self.touching.append((frame, a, b))
+                self.forces.append(force)
+
+    def arrays(self) -> dict[str, NDArray]:
+        """The arrays of an episode's states file; see `Episodes`."""
+        columns = {name: np.stack(values) for name, values in self.rows.items()}
+        columns["contacts"] = np.array(self.touching, dtype=np.int32).reshape(-1, 3)
+        columns["force"] = np.array(self.forces, dtype=np.float64)
+        return columns
+
+    def save(self, path: Path) -> None:
+        """Write the arrays as `.npz`. NumPy dates all entries 1980, so equal episodes are equal files."""
+        np.savez_compressed(path, **self.arrays())  # type: ignore[arg-type]

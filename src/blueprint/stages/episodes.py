@@ -1,0 +1,223 @@
+"""Episodes: verified demonstrations, as states. Nothing is drawn here.
+
+An episode is a task, a seeded start and up to `retries` further attempts from that same start, each with the next best
+grasp. What an attempt did is judged by `skills.goals`, which knows nothing of the plan. Failed attempts keep their cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from blueprint.backends.protocols import Simulator
+from blueprint.core.artifact import Config
+from blueprint.core.errors import InfeasibleError
+from blueprint.core.execute import map_items
+from blueprint.core.stage import stage
+from blueprint.model.artifacts import Episodes, TaskSet, Workcell
+from blueprint.model.episode import Attempt, EpisodeRecord, FailureCause
+from blueprint.model.task import Task
+
+if TYPE_CHECKING:
+    from blueprint.skills.approach import Approach
+    from blueprint.skills.goals import Verdict
+    from blueprint.skills.grasp import Grasp
+    from blueprint.skills.primitives import Skills
+    from blueprint.skills.rollout import Rollout
+
+Array = NDArray[np.float64]
+
+RECORD_FILE, STATES_FILE = "record.json", "states.npz"
+STARTS_TRIED = 6  # variations of the start, until one is found from which the task can be planned
+WAYS_TRIED = 30  # grasps tried for reach and place, before a start is given up
+
+
+class EpisodesConfig(Config):
+    """count: of episodes, dealt to the tasks in turn. fps: control and recording rate [Hz].
+
+    retries: further attempts after a failed one; jitter_m, jitter_deg: how far starts vary from the capture
+    grasp_samples: surface points per object from which grasps are built
+    """
+
+    count: int = Field(default=20, ge=1, le=1_000_000)
+    fps: int = Field(default=15, ge=5, le=60)
+    retries: int = Field(default=3, ge=0, le=20)
+    jitter_m: float = Field(default=0.03, ge=0, le=0.3)
+    jitter_deg: float = Field(default=20.0, ge=0, le=180)
+    grasp_samples: int = Field(default=160, ge=20)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all episodes share, made once and inherited by the processes that run them."""
+
+    skills: Skills
+    grasps: dict[str, tuple[Grasp, ...]]
+    polygon: Array
+    simulator: Simulator
+    cfg: EpisodesConfig
+
+
+@stage(version="1", timeout_s=48 * 3600.0)
+def episodes(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig, out: Path) -> Episodes:
+    """Plan, simulate and judge. Raises InfeasibleError when not one episode succeeds."""
+    from blueprint.skills.rollout import SEGMENTS
+
+    plan = _prepare(workcell, taskset, simulator, cfg)
+    items = [(f"{i:06d}", (i, taskset.tasks[i % len(taskset.tasks)])) for i in range(cfg.count)]
+    folders = map_items(partial(_run_episode, plan), items, out / "episodes", what="episodes", timeout_s=300.0)
+    records = tuple(EpisodeRecord.model_validate_json((folder / RECORD_FILE).read_bytes()) for folder in folders)
+    for folder in folders:
+        (folder / RECORD_FILE).unlink()
+    if not any(record.success for record in records):
+        causes = sorted({f"{a.cause}: {a.detail}" for record in records for a in record.attempts if a.cause})
+        raise InfeasibleError(
+            f"none of {len(records)} episodes succeeded",
+            "the attempts ended with: " + "; ".join(causes[:4]) + "; try fewer tasks or another robot pose",
+        )
+    return Episodes(
+        fps=cfg.fps,
+        simulator=f"{simulator.name} {simulator.version}",
+        segments=SEGMENTS,
+        state_names=(*(name.rpartition("/")[2] for name in workcell.robot.joints), "gripper"),
+        episodes=records,
+    )
+
+
+def _prepare(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig) -> Plan:
+    from blueprint.skills.cell import Cell
+    from blueprint.skills.grasp import gripper_shape, sample_grasps
+    from blueprint.skills.primitives import Skills
+
+    cell = Cell.load(workcell.path(workcell.mjcf), workcell.robot, tuple(body.name for body in workcell.bodies))
+    gripper, grasps = gripper_shape(cell), {}
+    for name in sorted({task.object for task in taskset.tasks}):
+        rng = np.random.default_rng([cfg.seed, cell.objects.index(name)])
+        grasps[name] = sample_grasps(cell, gripper, name, cell.home_qpos, rng, samples=cfg.grasp_samples)
+    return Plan(Skills.of(cell), grasps, np.array(workcell.table_polygon), simulator, cfg)
+
+
+# ------------------------------------------------------------------ one episode
+
+
+def _run_episode(plan: Plan, item: tuple[int, Task], folder: Path) -> None:
+    """Write record.json and, on success, states.npz."""
+    from blueprint.skills import motion
+
+    index, task = item
+    motion.seed_planner(plan.cfg.seed * 1_000_003 + index)
+    rng = np.random.default_rng([plan.cfg.seed, 7, index])
+    attempts: list[Attempt] = []
+    rollout, grasp_class = None, ""
+    start, ways = _start(plan, task, rng)
+    if start is None:
+        attempts.append(_failed("unstable_start", "no variation of the start stands still"))
+    for _, way in zip(range(plan.cfg.retries + 1), ways, strict=False):
+        assert start is not None
+        rollout, attempt = _attempt(plan, task, way, start, rng)
+        attempts.append(attempt)
+        grasp_class = way.grasp.kind
+        if attempt.success:
+            rollout.save(folder / STATES_FILE)
+            break
+    if not attempts:
+        attempts.append(_failed("no_grasp", f"no grasp of {task.object} leads to the goal"))
+    success = attempts[-1].success
+    record = EpisodeRecord(
+        index=index,
+        task=task,
+        seed=plan.cfg.seed,
+        success=success,
+        attempts=tuple(attempts),
+        states=f"episodes/{index:06d}/{STATES_FILE}" if success else None,
+        frames=rollout.frames if rollout is not None and success else 0,
+        grasp_class=grasp_class if success else "",
+    )
+    (folder / RECORD_FILE).write_text(record.model_dump_json())
+
+
+def _failed(cause: FailureCause, detail: str) -> Attempt:
+    return Attempt(success=False, cause=cause, detail=detail, checks=(), seconds=0.0)
+
+
+def _start(plan: Plan, task: Task, rng: np.random.Generator) -> tuple[Array | None, Iterator[Approach]]:
+    """A settled start (nq,) and the ways to the object that lead to the goal from there, best first."""
+    import itertools
+
+    from blueprint.skills.start import varied_start
+
+    jitter = np.deg2rad(plan.cfg.jitter_deg)
+    start: Array | None = None
+    for _ in range(STARTS_TRIED):
+        qpos = varied_start(plan.skills.cell, plan.polygon, plan.simulator, rng, plan.cfg.jitter_m, float(jitter))
+        if qpos is None:
+            continue
+        start = qpos
+        ways = _ways(plan, task, start, rng)
+        first = next(ways, None)
+        if first is not None:
+            return start, itertools.chain([first], ways)
+    return start, iter(())
+
+
+def _ways(plan: Plan, task: Task, start: Array, rng: np.random.Generator) -> Iterator[Approach]:
+    from blueprint.skills.grasp import available
+
+    skills = plan.skills
+    grasps = available(skills.cell, skills.gripper, task.object, plan.grasps[task.object], start)
+    for _, way in zip(range(WAYS_TRIED), skills.ways(task.object, grasps, start), strict=False):
+        if skills.can_place(task, way, start, rng):
+            yield way
+
+
+def _attempt(plan: Plan, task: Task, way: Approach, start: Array, rng: np.random.Generator) -> tuple[Rollout, Attempt]:
+    from blueprint.skills.primitives import SkillError
+    from blueprint.skills.rollout import Rollout
+
+    skills, lift = plan.skills, task.goal.family == "lift"
+    simulation = plan.simulator.open(skills.cell.file, start)
+    rollout = Rollout(simulation, skills.cell, plan.cfg.fps)
+    try:
+        skills.pick(rollout, task.object, way)
+        if not lift:
+            skills.place(rollout, task, start, way.grasp.opening, rng)
+        skills.rest(rollout, 0.0 if lift else way.grasp.opening)
+    except SkillError as error:
+        attempt = Attempt(
+            success=False, cause=error.cause, detail=error.detail, checks=(), seconds=rollout.frames / rollout.fps
+        )
+    else:
+        verdict = _judge(task, rollout)
+        attempt = Attempt(
+            success=verdict.success,
+            cause=verdict.cause,
+            detail=verdict.detail,
+            checks=verdict.checks,
+            seconds=rollout.frames / rollout.fps,
+        )
+    simulation.close()
+    return rollout, attempt
+
+
+def _judge(task: Task, rollout: Rollout) -> Verdict:
+    from blueprint.skills.goals import Evidence, judge
+
+    arrays, cell = rollout.arrays(), rollout.cell
+    evidence = Evidence(
+        model=cell.model,
+        robot=cell.robot,
+        objects=cell.objects,
+        qpos=arrays["qpos"],
+        contacts=arrays["contacts"],
+        forces=arrays["force"],
+        fps=rollout.fps,
+    )
+    return judge(task, evidence)
