@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 
@@ -205,6 +206,17 @@ def test_check_survives_a_broken_receipt(run, tmp_path, capsys):
     assert "is not a receipt" in capsys.readouterr().out
     assert run() == 0  # and the next run makes it anew
     assert main(["check", str(tmp_path / "scene")]) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_run_says_how_to_go_on(capture, tmp_path, number):
+    code = "import sys, time\nfrom blueprint.apps import cli\n"
+    code += "cli._status = lambda a: print('ready', flush=True) or time.sleep(30)\nsys.exit(cli.main(['status', 'x']))"
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    child.send_signal(number)
+    assert "finished work is kept" in child.communicate(timeout=10)[1]
+    assert child.returncode == 1
 
 
 def test_help_imports_nothing_heavy():

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from blueprint.core.run import Given
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
     from blueprint.core.errors import BlueprintError
 
     try:
@@ -48,6 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _print_error("stopped", "run the same command again: finished work is kept")
     return 1
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """SIGTERM ends like ctrl-C does: children stopped, terminal restored."""
+    raise KeyboardInterrupt
 
 
 def _parser() -> argparse.ArgumentParser:

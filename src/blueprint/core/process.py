@@ -225,6 +225,8 @@ class _Outbox:
 def _child_main(work: Callable[[], Any], connection: Any, parent: int, log: Path | None) -> None:
     _die_with_parent(parent)
     os.setpgid(0, 0)
+    for number in (signal.SIGINT, signal.SIGTERM):  # what the parent does on these is not for its children to do
+        signal.signal(number, signal.SIG_DFL)
     if log is not None:
         _redirect_output(log)
     faulthandler.enable(file=2, all_threads=False)
