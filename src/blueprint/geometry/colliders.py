@@ -139,8 +139,8 @@ def decompose(
 
     threshold: concavity at which cutting stops, a share of the object's size; max_faces: the mesh is decimated to
     this first (time grows faster than the face count); remesh: through a voxel grid first, for meshes on which CoACD
-    aborts (it thickens thin walls a little). The search settings cost a third of the default's time for
-    the same number of parts.
+    aborts (it thickens thin walls a little). The search settings cost a fraction of the default's time: on a
+    reconstructed mug half that of 60 iterations at resolution 1000, with parts of the same volume (1.12 times its own).
     """
     import coacd
     import fast_simplification
@@ -154,9 +154,9 @@ def decompose(
         coacd.Mesh(np.asarray(vertices, dtype=float), np.asarray(faces, dtype=np.int32)),
         threshold=threshold,
         max_convex_hull=max_hulls,
-        resolution=1000,
-        mcts_iterations=60,
-        mcts_nodes=10,
+        resolution=500,
+        mcts_iterations=30,
+        mcts_nodes=8,
         mcts_max_depth=2,
         preprocess_mode="on" if remesh else "auto",
         preprocess_resolution=60,

@@ -62,7 +62,7 @@ class PhysicsConfig(Config):
     flat_base_m: float = 0.001
     coacd_threshold: float = 0.08
     coacd_max_hulls: int = 16
-    coacd_max_faces: int = 1500
+    coacd_max_faces: int = 1000
     coacd_timeout_s: float = 240.0
     seed: int = 0
     rest: RestConfig = RestConfig()
