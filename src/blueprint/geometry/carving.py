@@ -7,10 +7,11 @@ import numpy as np
 import trimesh
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.sparse import coo_matrix, csr_matrix, diags
 from scipy.spatial import ConvexHull
 from skimage import measure
 
-from blueprint.geometry.evidence import Evidence, Mask, View, hiding, object_depth, outer_shape
+from blueprint.geometry.evidence import Evidence, Mask, View, connected, hiding, object_depth, outer_shape
 from blueprint.geometry.mesh import Faces, Mesh, simplified
 from blueprint.geometry.raycast import project
 from blueprint.geometry.transforms import Array
@@ -75,16 +76,16 @@ def _view_field(view: View, mask: Mask, grid: Array, thickness: float) -> tuple[
 def _gap(mask: Mask) -> Mask:
     """Small holes of the mask: missing depth, not openings."""
     holes = outer_shape(mask) & ~mask
-    parts, count = ndimage.label(holes)
-    size = np.bincount(parts.ravel(), minlength=count + 1)
+    parts = connected(holes)
+    size = np.bincount(parts.ravel())
     return holes & (size[parts] < 0.02 * mask.sum())
 
 
 def _largest_part(field: NDArray[np.float64]) -> NDArray[np.float64]:
-    parts, count = ndimage.label(field > 0)
-    if count == 0:
+    parts = connected(field > 0)
+    if not parts.any():
         raise ValueError("the views leave nothing of it standing")
-    largest = 1 + int(np.argmax(np.bincount(parts.ravel(), minlength=count + 1)[1:]))
+    largest = 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
     field = np.where((parts != largest) & (field > 0), -0.5, field)
     return np.pad(field, 1, constant_values=-1.0)
 
@@ -99,7 +100,7 @@ def _surface(field: NDArray[np.float64], origin: Array, cell: float) -> Mesh:
 
 
 def _smoothed(mesh: Mesh, base_z: float, rounds: int = 12) -> Mesh:
-    """Taubin smoothing (shrink, then grow: lambda 0.5, mu -0.53) of the voxel steps; nothing sinks below the support."""
+    """Taubin smoothing (shrink, then grow: lambda 0.5, mu -0.53) of the voxel steps; nothing sinks into the support."""
     vertices, faces = mesh
     neighbours = _adjacency(len(vertices), faces)
     for step in range(2 * rounds):
@@ -108,12 +109,10 @@ def _smoothed(mesh: Mesh, base_z: float, rounds: int = 12) -> Mesh:
     return vertices, faces
 
 
-def _adjacency(count: int, faces: Faces):  # noqa: ANN202 - a sparse matrix
+def _adjacency(count: int, faces: Faces) -> csr_matrix:
     """(V, V) sparse matrix that averages the neighbours of every vertex."""
-    from scipy.sparse import coo_matrix, diags
-
     row = np.concatenate([faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()])
     column = np.concatenate([faces[:, [1, 2, 0]].ravel(), faces[:, [0, 1, 2]].ravel()])
     links = coo_matrix((np.ones(len(row)), (row, column)), shape=(count, count)).tocsr()
     links.data[:] = 1.0
-    return diags(1.0 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1)) @ links
+    return csr_matrix(diags(1.0 / np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1)) @ links)

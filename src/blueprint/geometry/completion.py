@@ -16,6 +16,7 @@ from blueprint.geometry.raycast import render_depth
 from blueprint.geometry.shapes import Prism, yaw_rotation
 from blueprint.geometry.transforms import Array
 
+UP = np.array([0.0, 0.0, 1.0])
 PARAMETER_COST = 4.6  # ln(100): the Bayesian information criterion for the assumed number of independent readings
 BOTTLE_FLOOR = 125.0  # a bottle's own complexity and rarity cost about this much
 FREEFORM_COST = 2.2  # mean squared residual above which no ideal shape explains the object
@@ -88,7 +89,7 @@ def _ideal(best: Fit, evidence: Evidence, views: tuple[View, ...], label: int) -
     axes = solid.rotation
     order = [0, 1, 2]
     if best.model.name == "lying_cylinder":
-        axes = np.stack([axes[:, 2], np.cross([0, 0, 1.0], axes[:, 2]), [0, 0, 1.0]], axis=1)
+        axes = np.stack([axes[:, 2], np.cross(UP, axes[:, 2]), UP], axis=1)
     dims = np.ptp(mesh[0] @ axes, axis=0)
     if dims[1] > dims[0]:
         axes, order = np.stack([axes[:, 1], -axes[:, 0], axes[:, 2]], axis=1), [1, 0, 2]
@@ -122,15 +123,17 @@ def _freeform(evidence: Evidence, views: tuple[View, ...], label: int, base_z: f
     along = np.abs(view @ axes[:2, :2]) / np.linalg.norm(view)
     inferred = (bool(along[0] > 0.7), bool(along[1] > 0.7), False)
     sigma = dims * np.where(inferred, FREEFORM_DEPTH_SIGMA, FREEFORM_SIGMA) + 0.002
+    mirrors = _symmetries(mesh, axes)
+    behind = mirrors[1:2] if along[0] > along[1] else mirrors[2:3]
     iou, error = agreement(mesh, views, label)
-    return Completion(mesh, "carved", axes, dims, sigma, inferred, None, _symmetries(mesh, axes)[1:2], iou, error)
+    return Completion(mesh, "carved", axes, dims, sigma, inferred, None, behind, iou, error)
 
 
 def _symmetries(mesh: Mesh, axes: Array) -> tuple[Array, ...]:
-    """Half turns about the vertical and the horizontal axes through the middle, then mirrors: text stays readable."""
+    """Half a turn about the vertical through the middle (text stays readable), then mirrors of x, y and z."""
     middle = axes @ (np.min(mesh[0] @ axes, axis=0) + np.max(mesh[0] @ axes, axis=0)) / 2
     maps = []
-    for signs in ((-1, -1, 1), (1, -1, -1), (-1, 1, -1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)):
+    for signs in ((-1, -1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)):
         T = np.eye(4)
         T[:3, :3] = axes @ np.diag(signs) @ axes.T
         T[:3, 3] = middle - T[:3, :3] @ middle

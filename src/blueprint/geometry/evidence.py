@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from blueprint.geometry.transforms import Array, transform_points
 from blueprint.model.capture import Camera
@@ -86,16 +86,23 @@ def surface_mask(view: View, mask: Mask) -> Mask:
     return valid & _large_parts(view.depth, valid, share=0.08)
 
 
+def connected(mask: Mask, *, diagonal: bool = False) -> NDArray[np.int32]:
+    """Connected parts of a mask of any dimension, numbered from 1; 0 = outside."""
+    parts = np.zeros(mask.shape, dtype=np.int32)
+    ndimage.label(mask, structure=np.ones((3,) * mask.ndim) if diagonal else None, output=parts)
+    return parts
+
+
 def _large_parts(depth: NDArray[np.float32], valid: Mask, share: float) -> Mask:
     """Connected parts of `valid` without depth jumps that hold at least `share` of its pixels."""
     filled = np.where(valid, depth, 0).astype(np.float32)
     high = ndimage.maximum_filter(filled, 3)
     low = -ndimage.maximum_filter(np.where(valid, -depth, -np.inf).astype(np.float32), 3)
     smooth = valid & (high - low < DEPTH_JUMP * np.maximum(depth, 1e-6))
-    parts, count = ndimage.label(smooth, structure=np.ones((3, 3)))
-    if count == 0:
+    parts = connected(smooth, diagonal=True)
+    if not smooth.any():
         return valid
-    size = np.bincount(parts.ravel(), minlength=count + 1)
+    size = np.bincount(parts.ravel())
     size[0] = 0
     keep = size >= min(share * smooth.sum(), size.max())
     kept = keep[parts] & smooth
@@ -116,7 +123,7 @@ def without_strays(cloud: Array) -> Mask:
     """Points whose 8th neighbour is not much farther than usual."""
     if len(cloud) < 50:
         return np.ones(len(cloud), dtype=bool)
-    distance = cKDTree(_every(cloud, 4000)).query(cloud, k=8)[0][:, -1]
+    distance = KDTree(_every(cloud, 4000)).query(cloud, k=8)[0][:, -1]
     return distance < 3 * np.median(distance) + 0.002
 
 
@@ -134,8 +141,13 @@ def object_depth(view: View, mask: Mask) -> NDArray[np.float32]:
     valid = mask & (view.depth > 0)
     if not valid.any():
         return np.zeros_like(view.depth)
-    index = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
-    return view.depth[tuple(index)]
+    return view.depth[nearest(valid)]
+
+
+def nearest(known: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row and column (H, W) of the nearest known pixel of every pixel."""
+    index = np.asarray(ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True))
+    return index[0], index[1]
 
 
 def _outline_rays(view: View, mask: Mask, typical: float) -> Rays:
@@ -151,7 +163,7 @@ def _outline_rays(view: View, mask: Mask, typical: float) -> Rays:
         inside = (nv >= 0) & (nv < height) & (nu >= 0) & (nu < width)
         nv, nu = np.clip(nv, 0, height - 1), np.clip(nu, 0, width - 1)
         border = inside & ~mask[nv, nu] & ~hidden[nv, nu]
-        found.append(np.stack([u[border] + du / 2, v[border] + dv / 2], axis=1))
+        found.append(np.stack([u[border] + du / 2, v[border] + dv / 2], axis=1).astype(np.float64))
     pixels = np.concatenate(found)
     return _rays(view, pixels, typical, _outward(mask, pixels))
 
@@ -159,7 +171,7 @@ def _outline_rays(view: View, mask: Mask, typical: float) -> Rays:
 def outer_shape(mask: Mask) -> Mask:
     """The mask with narrow gaps and holes filled: holes are missing depth or handles, which no solid here models."""
     closed = cv2.morphologyEx(np.pad(mask, 8).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))[8:-8, 8:-8]
-    return mask | ndimage.binary_fill_holes(closed)
+    return mask | np.asarray(ndimage.binary_fill_holes(closed), dtype=bool)
 
 
 def _outward(mask: Mask, pixels: Array) -> Array:

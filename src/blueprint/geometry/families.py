@@ -30,6 +30,20 @@ RARITY = {
 }
 
 
+# Kinds of parameters: step for derivatives, lower and upper bound; metres and radians.
+KINDS = {
+    "p": (2e-4, -10.0, 10.0),  # position
+    "s": (2e-4, SMALLEST_M / 2, LARGEST_M),  # size
+    "y": (2e-3, -20.0, 20.0),  # yaw
+    "r": (1e-2, 0.0, 1.0),  # roundness
+    "o": (1e-2, 0.3, 1.0),  # roundness of a bottle, which is never sharp
+    "t": (1e-2, 0.0, 1.0),  # taper
+    "l": (2e-3, -0.4, 0.4),  # lean
+    "w": (2e-4, 0.0015, 0.01),  # wall
+    "k": (5e-3, 0.12, 1.6),  # profile knot
+}
+
+
 def families(evidence: Evidence, base_z: float) -> list[list[Model]]:
     """Models grouped by family; each group holds several starts of the same family. Bottles come later."""
     view = _view_direction(evidence)
@@ -101,24 +115,9 @@ def _aspect_prior(build: Callable[[Array], Prism], view: Array) -> Prior:
 
 def _model(name: str, build: Callable[[Array], Prism], start: list[float], kinds: str, dims: Callable[[Array], Array],
            priors: tuple[Prior, ...] = ()) -> Model:  # fmt: skip
-    """kinds: one letter per parameter: p position, s size, y yaw, r roundness, o roundness of a
-    bottle (never sharp), t taper, l lean, w wall, k profile knot.
-    """
-    step = {"p": 2e-4, "s": 2e-4, "y": 2e-3, "r": 1e-2, "o": 1e-2, "t": 1e-2, "l": 2e-3, "w": 2e-4, "k": 5e-3}
-    lower = {
-        "p": -10.0,
-        "s": SMALLEST_M / 2,
-        "y": -20.0,
-        "r": 0.0,
-        "o": 0.3,
-        "t": 0.0,
-        "l": -0.4,
-        "w": 0.0015,
-        "k": 0.12,
-    }
-    upper = {"p": 10.0, "s": LARGEST_M, "y": 20.0, "r": 1.0, "o": 1.0, "t": 1.0, "l": 0.4, "w": 0.01, "k": 1.6}
-    columns = [np.array([table[kind] for kind in kinds]) for table in (step, lower, upper)]
-    return Model(name, build, np.array(start), *columns, dims, priors, RARITY[name])
+    """kinds: one letter of KINDS per parameter."""
+    step, lower, upper = (np.array([KINDS[kind][column] for kind in kinds]) for column in range(3))
+    return Model(name, build, np.array(start), step, lower, upper, dims, priors, RARITY[name])
 
 
 def _cylinder(evidence: Evidence, base_z: float, view: Array) -> Model:

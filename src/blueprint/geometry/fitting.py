@@ -21,7 +21,7 @@ from blueprint.geometry.transforms import Array
 SURFACE_SIGMA_M = 0.002  # structured light smears edges and corners, whatever the range
 OUTLINE_SIGMA_PX = 1.5  # hand-drawn masks are 2-3 px off at worst
 # Nuisance parameters of every fit, their sigma, bounds and derivative steps: bias of the depth [m], growth of the mask
-# [px], shift of the depth picture against the colour picture (u, v) [px], tilt of the support plane about x and y [rad].
+# [px], shift of the depth picture against the colour picture (u, v) [px], tilt of the support about x and y [rad].
 NUISANCE_SIGMA = np.array([0.002, 1.0, 1.5, 1.5, 0.015, 0.015])
 NUISANCE_BOUND = np.array([0.008, 4.0, 8.0, 8.0, 0.06, 0.06])
 NUISANCE_STEP = np.array([1e-4, 0.02, 0.02, 0.02, 5e-4, 5e-4])
@@ -104,8 +104,16 @@ def fit(model: Model, evidence: Evidence, noise: Noise, evaluations: int = 25, *
             [(residuals(p + d * e) - base) / d for d, e in zip(forward, np.eye(len(p)), strict=True)], axis=1
         )
 
-    found = least_squares(residuals, start, slopes, bounds=(lower, upper), x_scale=100 * step, max_nfev=evaluations,
-                          xtol=1e-5, ftol=1e-4)  # fmt: skip
+    found = least_squares(
+        residuals,
+        start,
+        jac=slopes,  # pyright: ignore[reportArgumentType] - the stub knows only the names of schemes
+        bounds=(lower, upper),
+        x_scale=100 * step,
+        max_nfev=evaluations,
+        xtol=1e-5,
+        ftol=1e-4,
+    )
     data = _data(model.build(found.x[:-NUISANCES]), found.x[-NUISANCES:], evidence, noise, loss)
     jacobian = found.jac
     own = np.zeros(len(jacobian), dtype=bool)
@@ -179,4 +187,4 @@ def dims_sigma(result: Fit, *, free: bool = False) -> Array:
     base = result.model.dims(p)
     slope = np.stack([(result.model.dims(p + 1e-4 * np.eye(count)[k]) - base) / 1e-4 for k in range(count)], axis=1)
     covariance = result.free_covariance if free else result.covariance
-    return np.sqrt(np.einsum("ik,kl,il->i", slope, covariance, slope))
+    return np.asarray(np.sqrt(np.einsum("ik,kl,il->i", slope, covariance, slope)), dtype=np.float64)

@@ -30,7 +30,7 @@ def prism_mesh(solid: Prism, *, corner: int = 12, levels: int = 6) -> Mesh:
     """Closed surface of a prism in the world frame. levels: rings of a straight side; a profile gets 24."""
     if solid.roundness < 0.02 and len(solid.profile) == 1:
         vertices, faces = grid_box(2 * solid.half[0], 2 * solid.half[1], solid.height)
-        return (vertices + [0, 0, solid.height / 2]) @ solid.rotation.T + solid.base, faces
+        return (vertices + np.array([0, 0, solid.height / 2])) @ solid.rotation.T + solid.base, faces
     if len(solid.profile) > 1:
         levels = 24
     if solid.wall > 0:
@@ -141,11 +141,10 @@ def simplified(mesh: Mesh, max_faces: int) -> Mesh:
         return mesh
     body = manifold3d.Manifold(manifold3d.Mesh64(vertices.astype(np.float64), faces.astype(np.uint64)))
     tolerance = float(np.ptp(vertices, axis=0).max()) / 400
-    for _ in range(12):
-        reduced = body.simplify(tolerance)
-        if reduced.num_tri() <= max_faces:
-            break
+    reduced = body.simplify(tolerance)
+    while reduced.num_tri() > max_faces:
         tolerance *= 1.4
+        reduced = body.simplify(tolerance)
     out = reduced.to_mesh64()
     return np.asarray(out.vert_properties[:, :3], dtype=float), np.asarray(out.tri_verts, dtype=np.int64)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from blueprint.geometry.evidence import View, back_project, surface_mask, without_strays
 from blueprint.geometry.transforms import Array
@@ -89,4 +89,4 @@ def _carrying(foot: Array, bottom: float, other: Array) -> float:
     top = other[np.abs(other[:, 2] - bottom) < NEAR_M]
     if len(top) < 10:
         return 0.0
-    return float(np.mean(cKDTree(top[:, :2]).query(foot[:, :2])[0] < NEAR_M))
+    return float(np.mean(KDTree(top[:, :2]).query(foot[:, :2])[0] < NEAR_M))

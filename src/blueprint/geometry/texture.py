@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import xatlas
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
-from blueprint.geometry.evidence import View
+from blueprint.geometry.evidence import View, nearest
 from blueprint.geometry.mesh import Mesh, corner_normals
 from blueprint.geometry.raycast import barycentric, covered, project, render_depth
 from blueprint.geometry.transforms import Array, transform_points
 
 SEEN_TOLERANCE_M = 0.006  # a texel this far behind the nearest surface of the own mesh is hidden
+LEVEL = 3.0  # colours spread more readily sideways than up and down: labels and lids are level
 GRAZING = 0.3  # cosine below which a surface is seen too flatly to take its colour
 
 
@@ -60,8 +60,7 @@ def bake(mesh: Mesh, views: Sequence[View], label: int, symmetries: Sequence[Arr
     picture = np.zeros((size, size, 3))
     known = np.zeros((size, size), dtype=bool)
     picture[row, column], known[row, column] = colour, True
-    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-    picture = np.clip(np.rint(picture[tuple(nearest)]), 0, 255).astype(np.uint8)
+    picture = np.clip(np.rint(picture[nearest(known)]), 0, 255).astype(np.uint8)
     flipped = uv.copy()
     flipped[..., 1] = 1 - uv[..., 1]  # picture rows go down, OBJ's v goes up
     share = _seen_share(len(mesh[1]), face, seen)
@@ -147,10 +146,12 @@ def _filled(position: Array, colour: Array, known: NDArray[np.bool_], lookups: S
         return np.broadcast_to(np.mean([lookup.median for lookup in lookups], axis=0), colour.shape).copy()
     if known.all():
         return colour
-    source = np.flatnonzero(known)[:: max(1, int(known.sum()) // 6000)]
-    tree = cKDTree(position[source])
-    distance, index = tree.query(position[~known], k=min(64, len(source)))
-    distance, index = distance.reshape(len(distance), -1), index.reshape(len(index), -1)
+    source: NDArray[np.intp] = np.flatnonzero(known)[:: max(1, int(known.sum()) // 6000)]
+    stretch = np.array([1.0, 1.0, LEVEL])
+    tree = KDTree(position[source] * stretch)
+    distance, index = tree.query(position[~known] * stretch, k=min(64, len(source)))
+    missing = int((~known).sum())
+    distance, index = np.reshape(distance, (missing, -1)), np.reshape(index, (missing, -1))
     weights = 1.0 / (distance + 0.004) ** 2
     out = colour.copy()
     out[~known] = np.einsum("nk,nkc->nc", weights, colour[source][index]) / weights.sum(axis=1, keepdims=True)
