@@ -162,3 +162,29 @@ def test_a_machine_without_off_screen_opengl_is_told_what_to_install(
     monkeypatch.setenv("MUJOCO_EGL_DEVICE_ID", "99")  # read by the forked child, which has no display yet
     with pytest.raises(BackendError, match="libegl1 libegl-mesa0 libgl1-mesa-dri"):
         draw(model, start(model), "down", "nowhere")
+
+
+ENDLESS = """<mujoco>
+  <statistic extent="1" center="0 0 0"/>
+  <visual><map znear="0.01" zfar="20" shadowclip="1"/><rgba haze="1 1 1 1"/></visual>
+  <asset><texture type="skybox" builtin="flat" rgb1="1 1 1" rgb2="1 1 1" width="16" height="16"/></asset>
+  <worldbody>
+    <light type="directional" pos="0.6 -0.8 2.2" dir="-0.3 0.35 -1"/>
+    <camera name="wide" pos="0 -1.5 1" xyaxes="1 0 0 0 0.7 0.7" fovy="70"/>
+    <geom name="floor" type="plane" size="0 0 0.1" pos="0 0 -0.75" rgba="0.6 0.6 0.6 1"/>
+    <body name="box" pos="0 0 0.1"><freejoint/><geom type="box" size="0.1 0.1 0.1"/></body>
+  </worldbody>
+</mujoco>"""
+
+
+def test_an_endless_floor_has_no_dots_and_no_horizon(tmp_path: Path) -> None:
+    """It would shade itself in a dotted pattern where the shadow map ends."""
+    model = tmp_path / "endless.xml"
+    model.write_text(ENDLESS)
+    images = draw(model, start(model), "wide", "endless")
+    gray = images["color"][0].astype(int).mean(-1)
+    column = gray[:, 5]  # left of the box and of its shadow, from the sky down to the floor
+    assert np.abs(np.diff(column)).max() < 6
+    assert column[0] > column[-1] + 20, "the far end is lighter than the near one"
+    assert set(np.unique(images["segmentation"][0])) == {0, 1}
+    assert (images["depth"][0][-1] > 0).all()

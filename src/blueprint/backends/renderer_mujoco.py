@@ -35,6 +35,8 @@ mujoco: Any = import_module("mujoco")  # Any: its C extension has no stubs
 
 SHADOW_MAP = 1024
 MAX_GEOMS = 10_000
+FOG_M = (2.0, 8.0)  # where fog begins and where nothing else is left; objects are nearer
+ALMOST_OPAQUE = 0.99  # MuJoCo takes alpha below 0.995 for transparent
 # mujoco camera frame: x right, y up, looking along -z; ours (OpenCV): x right, y down, looking along +z
 GL_FROM_CV = np.diag([1.0, -1.0, -1.0])
 
@@ -108,6 +110,7 @@ class _Canvas:
         self._plain = mujoco.MjrRect(0, 0, width, height)
         self._scene = mujoco.MjvScene(model, maxgeom=MAX_GEOMS)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = self._fog = int(_has_haze(model))
         self._option = mujoco.MjvOption()
         self._option.sitegroup[:] = 0  # sites are for planning, not to be seen
         self._camera = mujoco.MjvCamera()
@@ -134,8 +137,10 @@ class _Canvas:
         """The scene of the last `draw` once more, flat, in the colours of the geoms' ids, with its depth."""
         flags = self._scene.flags
         flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 1
+        flags[mujoco.mjtRndFlag.mjRND_FOG] = 0
         mujoco.mjr_render(self._plain, self._scene, self._context)
         flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 0
+        flags[mujoco.mjtRndFlag.mjRND_FOG] = self._fog
         mujoco.mjr_readPixels(self._code, self._buffer, self._plain, self._context)
 
     def _metres(self, buffer: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -221,6 +226,7 @@ def _compile(path: str, mtime_ns: int, size: int) -> Any:
     model.vis.quality.offsamples = 0
     model.vis.quality.shadowsize = SHADOW_MAP
     _keep_one_shadow(model)
+    _keep_planes_from_shading(model)
     return model
 
 
@@ -228,6 +234,23 @@ def _keep_one_shadow(model: Any) -> None:
     """Each shadow-casting light draws the whole scene once more: keep the first one that was asked for."""
     casting = np.flatnonzero(model.light_castshadow)
     model.light_castshadow[casting[1:]] = 0
+
+
+def _keep_planes_from_shading(model: Any) -> None:
+    """A ground plane shades nothing but, by rounding, itself, in a dotted pattern. Transparent geoms cast no shadow."""
+    planes = model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE
+    model.geom_rgba[planes, 3] = np.minimum(model.geom_rgba[planes, 3], ALMOST_OPAQUE)
+    only_of_planes = set(model.geom_matid[planes]) - set(model.geom_matid[~planes]) - {-1}
+    for material in only_of_planes:
+        model.mat_rgba[material, 3] = min(model.mat_rgba[material, 3], ALMOST_OPAQUE)
+    # a transparent plane has no haze at its horizon: fog of the same colour takes its place
+    model.vis.map.fogstart, model.vis.map.fogend = np.array(FOG_M) / model.stat.extent
+    model.vis.rgba.fog[:] = model.vis.rgba.haze
+
+
+def _has_haze(model: Any) -> bool:
+    endless = (model.geom_type == mujoco.mjtGeom.mjGEOM_PLANE) & (model.geom_size[:, :2] == 0).any(axis=1)
+    return bool(endless.any()) and model.vis.map.haze > 0
 
 
 def _fit_sensors(model: Any, aspect: float) -> None:
