@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import toy
 
-from blueprint.core.errors import BusyError
+from blueprint.core.errors import BlueprintError, BusyError
 from blueprint.core.store import Scene
 
 SLOW = "doubled.slow_s=0.05"
@@ -50,6 +50,14 @@ def test_finished_items_survive(tmp_path):
     again = [n for n in range(1, 9) if len((tmp_path / "trace" / f"item {n}").read_text()) > 1]
     assert len(again) <= 2  # two at a time were in hand
     assert not list((tmp_path / "scene").rglob("half_written.tmp"))
+
+
+def test_items_that_were_changed_after_they_finished_run_again(tmp_path):
+    with pytest.raises(BlueprintError, match="SIGKILL"):
+        toy.do(tmp_path, "doubled.die_tidying=true")
+    steps = toy.do(tmp_path, "doubled.die_tidying=true")
+    assert toy.Doubled.load(steps["doubled"].root).doubled == (2, 4, 6)
+    assert [(tmp_path / "trace" / f"item {n}").read_text() for n in (1, 2, 3)] == ["xx", "xx", "x"]
 
 
 def test_children_die_with_a_killed_run(tmp_path):

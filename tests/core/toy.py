@@ -49,6 +49,7 @@ class DoubledConfig(Config):
     factor: int = 2
     seed: int = 0
     slow_s: float = 0.0
+    die_tidying: bool = False
 
 
 class TotalConfig(Config):
@@ -102,7 +103,14 @@ def doubled(start: Start, numbers: Numbers, cfg: DoubledConfig, out: Path) -> Do
     (out / "half_written.tmp").write_text("lost if killed")
     folders = map_items(work, [(f"{n:03}", n) for n in numbers.numbers], out / "items", what="doubling", jobs=2)
     (out / "half_written.tmp").unlink()
-    return Doubled(doubled=tuple(int((folder / "value.txt").read_text()) for folder in folders))
+    values = tuple(int((folder / "value.txt").read_text()) for folder in folders)
+    if cfg.die_tidying:
+        (folders[0] / "value.txt").unlink()
+        (folders[1] / "value.txt").write_text("7")
+        if not Path(start.trace, "died").exists():
+            note(start.trace, "died")
+            os.kill(os.getpid(), signal.SIGKILL)
+    return Doubled(doubled=values)
 
 
 @stage(version="1")

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from blueprint.core.errors import BlueprintError, TransientError
-from blueprint.core.files import fsync_tree
+from blueprint.core.files import digest, files_below, fsync_tree
 from blueprint.core.process import Children, Outcome
 from blueprint.core.report import emit, warn
 
 T = TypeVar("T")
 
-FINISHED_FILE = (
-    ".finished"  # names of the finished items, so that a resumed stage can tell them from half-written files
-)
+FINISHED_FILE = ".finished"  # journal of finished items: what in a folder is whole, for the attempt after a crash
 
 _default_jobs: ContextVar[int] = ContextVar("default_jobs", default=0)
 
@@ -110,6 +108,19 @@ def _run_item(work: Callable[[T, Path], None], item: T, folder: Path) -> None:
 def _finish(out: Path, name: str) -> None:
     (out / f".{name}.partial").rename(out / name)
     with (out / FINISHED_FILE).open("a") as journal:
-        journal.write(name + "\n")
+        journal.write(f"{_stamp(out / name)} {name}\n")
         journal.flush()
         os.fsync(journal.fileno())
+
+
+def whole_items(journal: Path) -> set[Path]:
+    """Folders of the items in `journal` that are as they were when they were finished: a stage may go on to move or
+    change them, and be killed at that."""
+    stamps = {name: stamp for stamp, _, name in (line.partition(" ") for line in journal.read_text().splitlines())}
+    folders = {journal.parent / name: stamp for name, stamp in stamps.items()}
+    return {folder for folder, stamp in folders.items() if folder.is_dir() and _stamp(folder) == stamp}
+
+
+def _stamp(folder: Path) -> str:
+    stats = {name: (folder / name).stat() for name in files_below(folder)}
+    return digest({name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()})

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from blueprint.core.artifact import Model
 from blueprint.core.errors import BusyError, InputError, IntegrityError
-from blueprint.core.execute import FINISHED_FILE
+from blueprint.core.execute import FINISHED_FILE, whole_items
 from blueprint.core.files import digest, file_digest, files_below, fsync, write_json
 
 RECEIPT_FILE = "receipt.json"
@@ -184,11 +184,7 @@ class Scene:
         """The folder to work in: empty but for the finished items of an earlier attempt at the same key."""
         partial = self.partial(stage, key)
         partial.mkdir(parents=True, exist_ok=True)
-        keep = {
-            journal.parent / name
-            for journal in partial.rglob(FINISHED_FILE)
-            for name in journal.read_text().splitlines()
-        }
+        keep = {folder for journal in partial.rglob(FINISHED_FILE) for folder in whole_items(journal)}
         _clear(partial, keep)
         return partial
 
