@@ -34,13 +34,13 @@ MEDIA = "media"
 
 
 class ReportConfig(Config):
-    """episodes: how many to show as film; film_width, film_height: pixels of the large films; supersample: of stills;
-    turntable_frames: steps of an object's turn"""
+    """episodes: how many to show; films: how many of these to draw large, film_width x film_height pixels;
+    supersample: of stills; turntable_frames: steps of an object's turn"""
 
     episodes: int = Field(default=6, ge=0, le=40)
     films: int = Field(default=1, ge=0, le=40)
-    film_width: int = Field(default=640, ge=64, le=1920, multiple_of=2)
-    film_height: int = Field(default=480, ge=64, le=1080, multiple_of=2)
+    film_width: int = Field(default=960, ge=64, le=1920, multiple_of=2)
+    film_height: int = Field(default=540, ge=64, le=1080, multiple_of=2)
     supersample: int = Field(default=2, ge=1, le=4)
     turntable_frames: int = Field(default=24, ge=1, le=72)
 
@@ -76,11 +76,12 @@ def report(
         drawings[f"object_{thing.name}"] = partial(pictures.draw_turntable, renderer, assets, thing, table)
     for record in shown:
         drawings[f"episode_{record.index:06d}"] = partial(films.copy_episode, recording, record.index)
+    eye = np.array([row[3] for row in view.T_world_camera[:3]])
     film_size = (cfg.film_width, cfg.film_height)
     for record in shown[: cfg.films]:
         qpos = films.states_of(episodes, record)["qpos"]
         drawings[f"film_{record.index:06d}"] = partial(
-            films.draw_film, renderer, workcell, qpos, episodes.fps, film_size
+            films.draw_film, renderer, workcell, eye, qpos, episodes.fps, film_size
         )
     map_items(_draw, list(drawings.items()), out / "report" / MEDIA, what="report pictures")
     made = page.Made(

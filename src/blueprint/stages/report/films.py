@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,12 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Renderer
+from blueprint.core.errors import IntegrityError
 from blueprint.formats.video import color_writer, decode_color
 from blueprint.model.artifacts import Episodes, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord
 from blueprint.stages.report import pictures
 
 STILLS = 8
+FILM_CAMERA = "report_film"
+FILM_FOVY_DEG = 34.0
+FILM_ELEVATION_DEG = 26.0
+FILM_TURN_DEG = 32.0
+FILM_FILL = 1.1  # of the picture's height by the sphere around robot and objects
+ROBOT_HEIGHT = 0.55  # m above its base, in a working pose
 
 
 @dataclass(frozen=True)
@@ -88,14 +96,63 @@ def copy_episode(recording: Recording, index: int, folder: Path) -> None:
 
 
 def draw_film(
-    renderer: Renderer, workcell: Workcell, qpos: NDArray[np.float64], fps: int, size: tuple[int, int], folder: Path
+    renderer: Renderer,
+    workcell: Workcell,
+    eye: NDArray[np.float64],
+    qpos: NDArray[np.float64],
+    fps: int,
+    size: tuple[int, int],
+    folder: Path,
 ) -> None:
-    """`film.mp4` and `poster.jpg`: the episode once more, larger than the dataset has it, from the scene camera."""
-    model, camera = workcell.path(workcell.mjcf), workcell.cameras[0]
-    frames = renderer.render(model, qpos, (camera,), *size, depth=False, segmentation=False)
+    """`film.mp4` and `poster.jpg`: the episode once more, larger, from where robot and table are in view.
+
+    eye: (3,) where the capture's camera stood [m]: the film looks from that side, since it was really seen
+    """
+    model = folder / "film.xml"
+    model.write_text(with_film_camera(workcell, eye, size[0] / size[1]))
+    frames = renderer.render(model, qpos, (FILM_CAMERA,), *size, depth=False, segmentation=False)
     middle = len(qpos) // 2
     with color_writer(folder / "film.mp4", width=size[0], height=size[1], fps=fps, crf=24) as writer:
         for number, images in enumerate(frames):
-            writer.add(images[camera].color)
+            writer.add(images[FILM_CAMERA].color)
             if number == middle:
-                pictures.save(images[camera].color, folder / "poster.jpg")
+                pictures.save(images[FILM_CAMERA].color, folder / "poster.jpg")
+    model.unlink()
+
+
+def with_film_camera(workcell: Workcell, eye: NDArray[np.float64], aspect: float) -> str:
+    """The workcell's MJCF with one more camera; its files are named by absolute paths."""
+    source = workcell.path(workcell.mjcf)
+    tree = ET.parse(source)
+    root = tree.getroot()
+    compiler, world = root.find("compiler"), root.find("worldbody")
+    if compiler is None or world is None:
+        raise IntegrityError(f"{source} has no compiler or worldbody element", "run the workcell stage again")
+    for attribute in ("meshdir", "texturedir", "assetdir"):
+        if attribute in compiler.attrib:
+            compiler.set(attribute, str(source.parent / compiler.attrib[attribute]))
+    base = np.array(workcell.robot.base.position)
+    stands = np.array([base, base + np.array([0, 0, ROBOT_HEIGHT]), *(body.pose.position for body in workcell.bodies)])
+    target = (stands.min(axis=0) + stands.max(axis=0)) / 2
+    away = (eye - target)[:2] / max(float(np.linalg.norm((eye - target)[:2])), 1e-6)
+    # turned so that the robot stands to the side of the objects, not behind them
+    to_base = (base - stands[2:].mean(axis=0))[:2] if len(stands) > 2 else -away
+    side = np.sign(away[0] * to_base[1] - away[1] * to_base[0]) or 1.0
+    turn = np.deg2rad(-side * FILM_TURN_DEG)
+    away = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ away
+    up = np.deg2rad(FILM_ELEVATION_DEG)
+    back = np.array([*(away * np.cos(up)), np.sin(up)])
+    radius = float(np.linalg.norm(stands - target, axis=1).max())
+    half = np.deg2rad(FILM_FOVY_DEG) / 2
+    distance = radius * FILM_FILL / np.sin(min(half, np.arctan(aspect * np.tan(half))))
+    right = np.array([-back[1], back[0], 0.0]) / np.cos(up)
+    axes = np.concatenate([right, np.cross(back, right)])
+    ET.SubElement(
+        world,
+        "camera",
+        name=FILM_CAMERA,
+        fovy=str(FILM_FOVY_DEG),
+        pos=" ".join(f"{x:.5f}" for x in target + distance * back),
+        xyaxes=" ".join(f"{x:.6f}" for x in axes),
+    )
+    return ET.tostring(root, encoding="unicode")
