@@ -1,0 +1,108 @@
+"""Tasks: what this robot can be asked to do in this scene."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from blueprint.core.artifact import Config
+from blueprint.core.errors import InfeasibleError
+from blueprint.core.report import progress
+from blueprint.core.stage import stage
+from blueprint.model.artifacts import SimScene, TaskSet, Workcell
+from blueprint.model.task import Family, Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from blueprint.skills.cell import Cell
+
+SCENE_CAMERA = "scene"
+WAYS_TRIED = 6  # grasps per task before it counts as out of reach
+
+
+class TasksConfig(Config):
+    """families: kinds of task; targets_per_object: other objects that one object is brought to, per family.
+
+    jitter_m: how far objects may start from their captured places; regions keep that much room around them
+    """
+
+    families: tuple[Family, ...] = ("lift", "place_region", "place_beside", "place_on", "place_into")
+    targets_per_object: int = Field(default=2, ge=1)
+    jitter_m: float = Field(default=0.03, ge=0.0)
+    seed: int = 0
+
+
+@stage(version="1", timeout_s=900.0)
+def tasks(workcell: Workcell, simscene: SimScene, cfg: TasksConfig, out: Path) -> TaskSet:
+    """Tasks that the geometry suggests and the arm can do, each with an instruction.
+
+    Raises InfeasibleError when there is none.
+    """
+    from blueprint.skills.cell import Cell
+    from blueprint.skills.proposals import proposals
+    from blueprint.skills.wording import instruction, spoken_names
+
+    rng = np.random.default_rng(cfg.seed)
+    cell = Cell.load(workcell.path(workcell.mjcf), workcell.robot, tuple(body.name for body in workcell.bodies))
+    polygon, right = np.array(workcell.table_polygon), _viewers_right(simscene)
+    offered = list(proposals(cell, polygon, cfg.jitter_m, cfg.families, cfg.targets_per_object, rng))
+    positions = {name: cell.pose(cell.home_qpos, name)[:2, 3] for name in cell.objects}
+    spoken = spoken_names({body.name: body.text for body in workcell.bodies}, positions, right)
+    feasible = _Feasibility(cell, workcell.reachable, cfg.seed)
+    made: list[Task] = []
+    refused: dict[str, str] = {}
+    for offer in progress(offered, len(offered), "tasks"):
+        if offer.goal is None:
+            refused[offer.id] = offer.reason
+            continue
+        text = instruction(offer.goal, offer.object, spoken, polygon, right, rng)
+        task = Task(id=offer.id, object=offer.object, goal=offer.goal, instruction=text)
+        reason = feasible.why_not(task)
+        if reason:
+            refused[task.id] = reason
+        else:
+            made.append(task)
+    if not made:
+        raise InfeasibleError(
+            f"{workcell.robot.title} can do nothing in this scene; e.g. {next(iter(refused.items()), 'no objects')}",
+            "see `refused` in the tasks artifact of a wider choice of tasks.families, or bring graspable objects",
+        )
+    return TaskSet(tasks=tuple(made), refused=refused)
+
+
+def _viewers_right(simscene: SimScene) -> NDArray[np.float64]:
+    """(2,) unit vector to the right as seen from the scene camera."""
+    camera = next((c for c in simscene.cameras if c.name == SCENE_CAMERA), None)
+    right = np.array([1.0, 0.0]) if camera is None else np.array(camera.T_world_camera)[:2, 0]
+    return right / np.linalg.norm(right)
+
+
+class _Feasibility:
+    """Asks the arm, grasps of each object computed once."""
+
+    def __init__(self, cell: Cell, reachable: dict[str, bool], seed: int) -> None:
+        from blueprint.skills.grasp import available, gripper_shape, sample_grasps
+        from blueprint.skills.primitives import Skills
+
+        self._skills, self._qpos, self._seed = Skills.of(cell), cell.home_qpos, seed
+        gripper, rng = gripper_shape(cell), np.random.default_rng(seed)
+        self._ways = {}
+        for name in cell.objects:
+            grasps = sample_grasps(cell, gripper, name, self._qpos, rng) if reachable.get(name) else ()
+            free = available(cell, gripper, name, grasps, self._qpos)
+            ways = self._skills.ways(name, free, self._qpos)
+            self._ways[name] = [way for way, _ in zip(ways, range(WAYS_TRIED), strict=False)]
+
+    def why_not(self, task: Task) -> str:
+        """Why the task is out of reach, or ""."""
+        ways = self._ways[task.object]
+        if not ways:
+            return f"{task.object} cannot be grasped: too wide for the gripper, out of reach, or hemmed in"
+        for way in ways:
+            if self._skills.can_place(task, way, self._qpos, np.random.default_rng(self._seed)):
+                return ""
+        return "no place of the goal is in reach with any grasp"
