@@ -5,9 +5,15 @@ from __future__ import annotations
 from blueprint.core.stage import Stage
 from blueprint.stages.assets import assets
 from blueprint.stages.capture import capture
+from blueprint.stages.certificate import certificate
+from blueprint.stages.dataset import dataset
+from blueprint.stages.episodes import episodes
 from blueprint.stages.physics import physics
 from blueprint.stages.reconstruction import reconstruction
+from blueprint.stages.recording import recording
+from blueprint.stages.report import report
 from blueprint.stages.simscene import simscene
+from blueprint.stages.tasks import tasks
 from blueprint.stages.workcell import workcell
 
 STAGES: tuple[Stage, ...] = (
@@ -17,4 +23,10 @@ STAGES: tuple[Stage, ...] = (
     physics,
     simscene,
     workcell,
+    tasks,
+    episodes,
+    recording,
+    dataset,
+    certificate,
+    report,
 )
