@@ -4,6 +4,7 @@ It shares no code with the planner and does not know what was planned. Every con
 value and its bound; an attempt succeeds when all of them hold, and fails for the cause of the first that does not.
 Lengths in metres, angles in degrees, forces in newtons, world frame: z up, the table's surface at z = 0.
 """
+# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
@@ -132,8 +133,8 @@ class _History:
     def _id(self, name: str) -> int:
         try:
             return int(self.model.body(name).id)
-        except KeyError as error:
-            raise IntegrityError(f"no body {name!r} in the model: {error}") from error
+        except KeyError as error:  # MuJoCo's message lists the names that exist
+            raise IntegrityError(str(error)) from error
 
     def _base(self) -> int:
         """The body on which the whole arm stands: the ancestor of the first joint that hangs on the world."""
