@@ -35,7 +35,7 @@ mujoco: Any = import_module("mujoco")  # Any: its C extension has no stubs
 
 SHADOW_MAP = 1024
 MAX_GEOMS = 10_000
-FOG_M = (2.0, 8.0)  # where fog begins and where nothing else is left; objects are nearer
+FOG_M = (2.0, 5.0)  # where fog begins and where nothing else is left; objects are nearer
 ALMOST_OPAQUE = 0.99  # MuJoCo takes alpha below 0.995 for transparent
 # mujoco camera frame: x right, y up, looking along -z; ours (OpenCV): x right, y down, looking along +z
 GL_FROM_CV = np.diag([1.0, -1.0, -1.0])
