@@ -19,12 +19,14 @@ FAMILIES: tuple[Family, ...] = ("lift", "place_region", "place_beside", "place_o
 LIFT_HEIGHT_M = 0.08
 REGION_RADIUS_M = 0.05
 BESIDE_GAP_M = 0.06
-REGION_MOVE_M = (0.1, 0.35)  # how far from its start an object is sent
-EDGE_M = 0.03
+REGION_MOVE_M = (0.1, 0.4)  # how far from its start an object is sent
+REGION_GAP_M = 0.01  # between it there and the others, beyond what they may be moved by
+ENOUGH_ROOM_M = 0.08  # more makes a spot no better
+EDGE_M = 0.02
 FLAT_M = 0.004  # how much a surface may vary to stand on
 DEEP_M = 0.02  # of an opening worth the name
 OPENING_GAP_M = 0.008  # around what is put into it
-SPOTS = 60
+SPOTS = 300
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,24 @@ def proposals(
 
 
 def _region(cell: Cell, name: str, polygon: Array, jitter_m: float, rng: np.random.Generator) -> Proposal:
+    """Among random spots on the table, the one with the most room around it."""
     qpos, task = cell.home_qpos, f"place_region-{name}"
     own = footprint(cell, name, cell.pose(qpos, name))
     here = (own.min(axis=0) + own.max(axis=0)) / 2
-    radius = float(np.linalg.norm(own - here, axis=1).max())
     others = [footprint(cell, other, cell.pose(qpos, other)) for other in cell.objects if other != name]
+    best, room = None, REGION_GAP_M + jitter_m
     for _ in range(SPOTS):
         spot = here + rng.uniform(*REGION_MOVE_M) * _unit(rng.uniform(0, 2 * np.pi))
-        disc = spot + radius * np.array([_unit(a) for a in np.arange(16) * np.pi / 8])
-        if min(edge_distance(polygon, point) for point in disc) < EDGE_M:
+        moved = own + spot - here
+        if min(edge_distance(polygon, point) for point in moved) < EDGE_M:
             continue
-        if all(outline_gap(disc, other) > 0.02 + 1.5 * jitter_m for other in others):
-            center = (round(float(spot[0]), 3), round(float(spot[1]), 3))
-            return Proposal(name, Goal(family="place_region", center=center, radius_m=REGION_RADIUS_M), task)
-    return Proposal(name, None, task, "no free spot on the table within 35 cm")
+        free = min((outline_gap(moved, other) for other in others), default=np.inf)
+        if free > room:
+            best, room = spot, min(free, ENOUGH_ROOM_M)
+    if best is None:
+        return Proposal(name, None, task, "no free spot on the table within 40 cm")
+    center = (round(float(best[0]), 3), round(float(best[1]), 3))
+    return Proposal(name, Goal(family="place_region", center=center, radius_m=REGION_RADIUS_M), task)
 
 
 def _with_targets(cell: Cell, name: str, family: Family, pairs: int, rng: np.random.Generator) -> Iterator[Proposal]:
