@@ -126,11 +126,11 @@ def with_film_camera(workcell: Workcell, eye: NDArray[np.float64], aspect: float
     tree = ET.parse(source)
     root = tree.getroot()
     compiler, world = root.find("compiler"), root.find("worldbody")
-    if compiler is None or world is None:
-        raise IntegrityError(f"{source} has no compiler or worldbody element", "run the workcell stage again")
-    for attribute in ("meshdir", "texturedir", "assetdir"):
-        if attribute in compiler.attrib:
-            compiler.set(attribute, str(source.parent / compiler.attrib[attribute]))
+    if world is None:
+        raise IntegrityError(f"{source} has no worldbody element", "run the workcell stage again")
+    compiler = ET.SubElement(root, "compiler") if compiler is None else compiler
+    for attribute in ("meshdir", "texturedir"):
+        compiler.set(attribute, str(source.parent / compiler.get(attribute, "")))
     base = np.array(workcell.robot.base.position)
     stands = np.array([base, base + np.array([0, 0, ROBOT_HEIGHT]), *(body.pose.position for body in workcell.bodies)])
     target = (stands.min(axis=0) + stands.max(axis=0)) / 2
