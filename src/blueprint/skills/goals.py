@@ -238,18 +238,15 @@ def _grasp(history: _History, task: Task) -> Iterator[Check]:
 
 
 def _fall(history: _History, task: Task) -> Iterator[Check]:
-    """Falls are from the last frame in which both fingers hold it to the next in which they or a support do again."""
+    """How far it fell where neither both fingers nor a support held it, also between two frames."""
     name = task.object
     gripped, lowest = history.gripped(name), history.lowest(name)
-    supports = [*history.table, *history.others(name)]
-    supported = history.touching([history.body[name]], supports)
-    secure = gripped | supported
-    worst = 0.0
-    for k in np.flatnonzero(secure[:-1] & ~supported[:-1] & ~(gripped[1:] & secure[1:])):
-        again = np.flatnonzero(secure[k + 1 :])
-        landed = k + 1 + again[0] if len(again) else history.frames - 1
-        worst = max(worst, float(lowest[k] - lowest[landed]))
-    yield _check("fall between fingers and support", worst, "<=", FALL_M)
+    secure = gripped | history.touching([history.body[name]], [*history.table, *history.others(name)])
+    frames = np.unique(np.append(np.flatnonzero(secure), history.frames - 1))
+    before, after = frames[:-1], frames[1:]
+    carried = gripped[before] & gripped[after] & (after == before + 1)
+    falls = np.where(carried, 0.0, lowest[before] - lowest[after])
+    yield _check("fall between fingers and support", falls.max(initial=0.0), "<=", FALL_M)
 
 
 def _neighbours(history: _History, task: Task) -> Iterator[Check]:

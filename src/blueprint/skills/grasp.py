@@ -1,6 +1,6 @@
 """Antipodal grasps for a parallel gripper, sampled on the colliders that the fingers will touch.
 
-A grasp is a tool pose in the object's frame (z approaches, y closes). Two contacts are antipodal when the line that joins
+A grasp is a tool pose in the object's frame (z approaches, y closes). Two contacts are antipodal if the line that joins
 them lies inside both friction cones (Nguyen 1988, "Constructing force-closure grasps"), which for a planar pair of soft
 contacts means force closure. Candidates are then tested against the scene with the gripper as a set of boxes.
 """
@@ -103,9 +103,7 @@ def _slices(points: Array, thickness: float = 0.025) -> list[Array]:
     low, high = line[:, 2].min(), line[:, 2].max()
     count = max(1, round((high - low) / thickness))
     cuts = np.linspace(low, high, count + 1)
-    parts = [
-        line[(line[:, 2] >= a - 1e-9) & (line[:, 2] <= b + 1e-9)] for a, b in itertools.pairwise(cuts)
-    ]
+    parts = [line[(line[:, 2] >= a - 1e-9) & (line[:, 2] <= b + 1e-9)] for a, b in itertools.pairwise(cuts)]
     return [np.stack([part.min(axis=0), part.max(axis=0)]) for part in parts if len(part)]
 
 

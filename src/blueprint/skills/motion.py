@@ -111,7 +111,7 @@ def _rrt_connect(start: Array, goal: Array, lower: Array, upper: Array, valid: V
         calls += 1
         return calls > PLANNER_CALLS
 
-    planner.solve(enough)
+    planner.solve(base.PlannerTerminationCondition(enough))
     if not setup.getProblemDefinition().hasExactSolution():
         return None
     path = setup.getSolutionPath()

@@ -121,8 +121,7 @@ class Skills:
         rollout.hold("place", 2, 0.0)
         frames = max(2, round(OPEN_S * rollout.fps))
         rollout.hold("release", frames, np.linspace(held.width, opening, frames))
-        tool = self.arm.tool_pose(rollout.commanded)
-        back = self.arm.line(tool, moved_along_z(tool, -ABOVE_M), rollout.commanded, steps=LINE_STEPS)
+        back = self._retreat(held, rollout.commanded)
         if back is None:
             raise SkillError("no_ik", "the arm cannot retreat")
         self._follow(rollout, "retreat", back, opening)
@@ -155,10 +154,19 @@ class Skills:
                 continue
             with self.world.holding(held.name, held.T_tool_object):
                 clear = all(self.world.clear(joints, held.width) for joints in up)
-            with self.world.ignoring(held.name):
-                clear = clear and self.world.clear(at, held.opening)
-            if clear:
+            if clear and self._retreat(held, at) is not None:
                 yield up[::-1]
+
+    def _retreat(self, held: Held, joints: Array) -> Array | None:
+        """Configurations out of the opened grasp, back along the hand or straight up, whichever is free."""
+        tool = self.arm.tool_pose(joints)
+        for away in (moved_along_z(tool, -ABOVE_M), raised(tool, ABOVE_M), moved_along_z(tool, -ABOVE_M / 2)):
+            path = self.arm.line(tool, away, joints, steps=LINE_STEPS)
+            if path is not None:
+                with self.world.ignoring(held.name):
+                    if all(self.world.clear(at, held.opening) for at in path):
+                        return path
+        return None
 
     def _plan(self, start: Array, goal: Array, opening: float) -> Array | None:
         low, high = self.cell.arm_range.T

@@ -1,7 +1,7 @@
 """Episodes: verified demonstrations, as states. Nothing is drawn here.
 
 An episode is a task, a seeded start and up to `retries` further attempts from that same start, each with the next best
-grasp. What an attempt did is judged by `skills.goals`, which knows nothing of the plan. Failed attempts keep their cause.
+grasp. What an attempt did is judged by `skills.goals`, which knows nothing of plans. Failed attempts keep their cause.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 RECORD_FILE, STATES_FILE = "record.json", "states.npz"
-STARTS_TRIED = 6  # variations of the start, until one is found from which the task can be planned
+STARTS_TRIED = 10  # variations of the start, until one is found from which the task can be planned
+WIDER = 0.3  # by how much of the jitter each next variation is wider: what stands crammed needs room
 WAYS_TRIED = 30  # grasps tried for reach and place, before a start is given up
 
 
 class EpisodesConfig(Config):
     """count: of episodes, dealt to the tasks in turn. fps: control and recording rate [Hz].
 
-    retries: further attempts after a failed one; jitter_m, jitter_deg: how far starts vary from the capture
+    retries: further attempts after a failed one; jitter_m, jitter_deg: how far starts vary from the capture (more where that leaves no room for a grasp)
     grasp_samples: surface points per object from which grasps are built
     """
 
@@ -154,10 +155,12 @@ def _start(plan: Plan, task: Task, rng: np.random.Generator) -> tuple[Array | No
 
     from blueprint.skills.start import varied_start
 
-    jitter = np.deg2rad(plan.cfg.jitter_deg)
     start: Array | None = None
-    for _ in range(STARTS_TRIED):
-        qpos = varied_start(plan.skills.cell, plan.polygon, plan.simulator, rng, plan.cfg.jitter_m, float(jitter))
+    for variation in range(STARTS_TRIED):
+        jitter_m, jitter_deg = ((1 + WIDER * variation) * jitter for jitter in (plan.cfg.jitter_m, plan.cfg.jitter_deg))
+        qpos = varied_start(
+            plan.skills.cell, plan.polygon, plan.simulator, rng, jitter_m, float(np.deg2rad(jitter_deg))
+        )
         if qpos is None:
             continue
         start = qpos

@@ -66,7 +66,7 @@ def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
 def _choose_base(
     simscene: SimScene, installed: InstalledRobot, names: tuple[str, ...], cfg: WorkcellConfig, probe: Path
 ) -> tuple[Array, float]:
-    """T_world_base and the height of its pedestal [m], judged with the arm mounted at the origin of a throw-away cell."""
+    """T_world_base and the height of its pedestal [m], judged with the arm at the origin of a throw-away cell."""
     import shutil
 
     from blueprint.backends import robot_mjcf
@@ -126,15 +126,14 @@ def _grasps(cell: Cell, cfg: WorkcellConfig) -> list[tuple[str, tuple[Grasp, ...
 
 
 def _reachable(cell: Cell, cfg: WorkcellConfig) -> dict[str, bool]:
-    """Whether some grasp of each object can be approached without touching anything."""
+    """Whether some grasp of each object is in reach where it stands, were it alone on the table."""
     from blueprint.skills.approach import approaches
     from blueprint.skills.collision import CollisionWorld
-    from blueprint.skills.grasp import available, gripper_shape
     from blueprint.skills.ik import ArmKinematics
 
-    world, arm, gripper, qpos = CollisionWorld(cell), ArmKinematics(cell), gripper_shape(cell), cell.home_qpos
-    world.place(qpos)
-    return {
-        name: next(approaches(world, arm, name, available(cell, gripper, name, grasps, qpos), qpos), None) is not None
-        for name, grasps in _grasps(cell, cfg)
-    }
+    world, arm = CollisionWorld(cell), ArmKinematics(cell)
+    found = {}
+    for name, grasps in _grasps(cell, cfg):
+        world.place(cell.alone(name))
+        found[name] = next(approaches(world, arm, name, grasps, cell.home_qpos), None) is not None
+    return found
