@@ -49,7 +49,7 @@ def bodies_of_usd(path: Path) -> dict[str, Body]:
         T[:3, :3] = _matrix(description.rotation)
         T[:3, 3] = description.position
         shapes = [stage.GetPrimAtPath(shape) for shape in description.collisions]
-        bodies[prim.GetName()] = Body(
+        bodies[prim.GetDisplayName() or prim.GetName()] = Body(
             mass=mass.GetMassAttr().Get(),
             T=T,
             com=np.array(mass.GetCenterOfMassAttr().Get(), dtype=float),

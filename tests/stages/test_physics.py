@@ -14,7 +14,7 @@ from blueprint.geometry.transforms import matrix_to_pose
 from blueprint.model.artifacts import Assets, Physics, Reconstruction
 from blueprint.model.scene import ObjectAsset
 from blueprint.model.spatial import Pose
-from blueprint.stages.physics import Override, PhysicsConfig, physics
+from blueprint.stages.physics import Override, PhysicsConfig, physics, table_polygon
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +119,20 @@ def test_table_reaches_under_what_stands_across_its_edge(inputs: tuple[Assets, R
     edge = placed(inputs[0], ["soup_can"], {"soup_can": at(0.46, 0.0, 0.05)})
     made = physics(edge, inputs[1], SimulatorMujoco(), PhysicsConfig(), tmp_path)
     assert made.objects[0].moved_m < 0.002
+
+
+def test_what_would_topple_off_the_table_stays_on_a_wider_one(
+    inputs: tuple[Assets, Reconstruction], tmp_path: Path
+) -> None:
+    tilt = np.deg2rad(50)
+    T = np.eye(4)
+    T[np.ix_((0, 2), (0, 2))] = [[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]]
+    T[:3, 3] = [0.42, 0.0, 0.105]
+    leaning = placed(inputs[0], ["cracker_box"], {"cracker_box": matrix_to_pose(T)})
+    made = physics(leaning, inputs[1], SimulatorMujoco(), PhysicsConfig(), tmp_path)
+    assert made.objects[0].pose.position[2] > 0
+    assert made.settle.passed
+    assert table_polygon(made.bind(tmp_path))[:, 0].max() > 0.5
 
 
 def test_crashed_decomposition_falls_back_to_a_hull_and_says_so(

@@ -64,6 +64,18 @@ def test_the_scene_can_move_as_a_whole(scene: SimScene, tmp_path: Path) -> None:
         moved.rename(scene.root)
 
 
+def test_any_slug_is_a_prim(scene: SimScene, tmp_path: Path) -> None:
+    physics = Physics.load(scene.root / "inputs/physics")
+    can = next(item for item in physics.objects if item.asset.name == "soup_can")
+    named = can.model_copy(update={"asset": can.asset.model_copy(update={"name": "005-tomato.soup"})})
+    alone = physics.model_copy(update={"objects": (named,)}).bind(physics.root)
+    reconstruction = Reconstruction.load(scene.root / "inputs/physics/inputs/reconstruction")
+    made = simscene(reconstruction, alone, SimSceneConfig(), tmp_path)
+    assert made.bodies[0].prim_path == "/World/Objects/_005_tomato_soup"
+    assert max(disagreement(tmp_path / made.usd, tmp_path / made.mjcf).values()) < 1e-4
+    assert faults(tmp_path / made.usd) == []
+
+
 def test_glb_shows_every_object_where_it_stands(scene: SimScene) -> None:
     loaded = trimesh.load(scene.path(scene.glb))
     assert set(loaded.geometry) == {"table", *(body.name for body in scene.bodies)}

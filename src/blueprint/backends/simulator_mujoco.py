@@ -22,6 +22,8 @@ def load_model(path: Path) -> mujoco.MjModel:
     """Compile an MJCF file. Raises InputError with MuJoCo's own words when it is malformed or a mesh is missing."""
     import mujoco
 
+    # MuJoCo keeps parsed meshes by name and time in whole seconds: a file written again at once would be read as before
+    mujoco.mj_clearCache(mujoco.mj_getCache())
     try:
         return mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:

@@ -11,6 +11,7 @@ UsdPhysics has one friction pair and a restitution per material; how two materia
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,14 +74,26 @@ def _new_stage(path: Path) -> Any:
     return stage
 
 
+def prim_name(name: str) -> str:
+    """`name` as USD allows it: letters, digits and underscores, no digit first."""
+    text = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return f"_{text}" if text[:1].isdigit() else text
+
+
+def object_path(name: str) -> str:
+    """Where the object of that name stands in the scene."""
+    return f"/World/Objects/{prim_name(name)}"
+
+
 # ------------------------------------------------------------------ bodies
 
 
 def _object(stage: Any, item: PhysicalObject, root: Path, assets: Path) -> None:
     from pxr import Kind, Usd, UsdGeom, UsdPhysics
 
-    path = f"/World/Objects/{item.asset.name}"
+    path = object_path(item.asset.name)
     body = UsdGeom.Xform.Define(stage, path)
+    body.GetPrim().SetDisplayName(item.asset.name)
     Usd.ModelAPI(body).SetKind(Kind.Tokens.component)
     _place(body, item.pose)
     UsdPhysics.RigidBodyAPI.Apply(body.GetPrim())
@@ -88,7 +101,7 @@ def _object(stage: Any, item: PhysicalObject, root: Path, assets: Path) -> None:
     _label(body.GetPrim(), item.asset.text)
     look = _look(stage, f"{path}/Looks/Surface", _relative(root, assets / item.asset.texture))
     _bind(_mesh(stage, f"{path}/Visual", assets / item.asset.mesh, root).GetPrim(), look)
-    friction = _physics_material(stage, item.asset.name, item.friction.value, item.restitution.value)
+    friction = _physics_material(stage, prim_name(item.asset.name), item.friction.value, item.restitution.value)
     UsdGeom.Scope.Define(stage, f"{path}/{COLLIDERS}")
     for index, collider in enumerate(item.colliders):
         _collider(stage, f"{path}/{COLLIDERS}/c_{index:03d}", collider, root, assets, friction)

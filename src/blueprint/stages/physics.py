@@ -13,12 +13,12 @@ from pydantic import Field
 
 from blueprint.backends.protocols import Simulator
 from blueprint.core.artifact import Config, Model
-from blueprint.core.errors import IntegrityError, SettingsError
+from blueprint.core.errors import InputError, IntegrityError, SettingsError
 from blueprint.core.execute import map_items
 from blueprint.core.process import run_child
 from blueprint.core.report import log, warn
 from blueprint.core.stage import stage
-from blueprint.formats.mjcf import Contacts, TableFiles, scene_mjcf
+from blueprint.formats.mjcf import TABLE_BODY, Contacts, TableFiles, scene_mjcf
 from blueprint.formats.obj import TexturedMesh, read_obj, write_obj
 from blueprint.geometry import colliders as shapes
 from blueprint.geometry.inertia import solid_inertia, solid_moments
@@ -74,9 +74,9 @@ def physics(
 ) -> Physics:
     """Objects that a simulator can hold: at rest, without penetration.
 
-    Raises SettingsError for an override that names no object or no material.
+    Raises SettingsError for an override that names no object or no material, InputError for a reserved object name.
     """
-    _check_overrides(cfg, assets)
+    _check_names(cfg, assets)
     shutil.copytree(assets.path("objects"), out / "objects", dirs_exist_ok=True)
     work = [(asset.name, _Work(asset, assets.path(asset.mesh), cfg)) for asset in assets.objects]
     map_items(_collide, work, out / "colliders", what="colliders", timeout_s=2 * cfg.coacd_timeout_s + 60)
@@ -88,8 +88,11 @@ def physics(
     return Physics(objects=tuple(spawned), settle=test)
 
 
-def _check_overrides(cfg: PhysicsConfig, assets: Assets) -> None:
+def _check_names(cfg: PhysicsConfig, assets: Assets) -> None:
     names = [asset.name for asset in assets.objects]
+    for reserved in (TABLE_BODY, "world", "floor"):
+        if reserved in names:
+            raise InputError(f"no object may be named {reserved!r}", "give it another name in the capture")
     for name, override in cfg.overrides.items():
         if name not in names:
             raise SettingsError(f"physics.overrides names no object {name!r}", f"the scene has: {', '.join(names)}")

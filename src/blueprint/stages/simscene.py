@@ -13,7 +13,7 @@ from blueprint.core.stage import stage
 from blueprint.formats.gltf import write_glb
 from blueprint.formats.mjcf import Pedestal, TableFiles, scene_mjcf
 from blueprint.formats.obj import TexturedMesh, write_obj
-from blueprint.formats.usd import write_scene
+from blueprint.formats.usd import object_path, write_scene
 from blueprint.geometry.colliders import prism
 from blueprint.geometry.transforms import matrix_to_rows
 from blueprint.model.artifacts import Physics, Reconstruction, SimScene
@@ -101,7 +101,7 @@ def _body(item: PhysicalObject) -> SceneBody:
     return SceneBody(
         name=item.asset.name,
         text=item.asset.text,
-        prim_path=f"/World/Objects/{item.asset.name}",
+        prim_path=object_path(item.asset.name),
         mass_kg=item.mass_kg.value,
         dims_m=item.asset.dims_m,
         pose=item.pose,
