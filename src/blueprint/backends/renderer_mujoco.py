@@ -35,7 +35,7 @@ mujoco: Any = import_module("mujoco")  # Any: its C extension has no stubs
 
 SHADOW_MAP = 1024
 MAX_GEOMS = 10_000
-FOG_M = (2.0, 5.0)  # where fog begins and where nothing else is left; objects are nearer
+FOG_M = (2.0, 6.0)  # where fog begins and where nothing else is left; objects are nearer
 ALMOST_OPAQUE = 0.99  # MuJoCo takes alpha below 0.995 for transparent
 # mujoco camera frame: x right, y up, looking along -z; ours (OpenCV): x right, y down, looking along +z
 GL_FROM_CV = np.diag([1.0, -1.0, -1.0])
@@ -110,7 +110,9 @@ class _Canvas:
         self._plain = mujoco.MjrRect(0, 0, width, height)
         self._scene = mujoco.MjvScene(model, maxgeom=MAX_GEOMS)
         self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
-        self._scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = self._fog = int(_has_haze(model))
+        self._fog = int(_has_haze(model))
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = self._fog
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_HAZE] = 0
         self._option = mujoco.MjvOption()
         self._option.sitegroup[:] = 0  # sites are for planning, not to be seen
         self._camera = mujoco.MjvCamera()
@@ -243,7 +245,7 @@ def _keep_planes_from_shading(model: Any) -> None:
     only_of_planes = set(model.geom_matid[planes]) - set(model.geom_matid[~planes]) - {-1}
     for material in only_of_planes:
         model.mat_rgba[material, 3] = min(model.mat_rgba[material, 3], ALMOST_OPAQUE)
-    # a transparent plane has no haze at its horizon: fog of the same colour takes its place
+    # the haze at the horizon would end a transparent plane with an edge: fog of the same colour takes its place
     model.vis.map.fogstart, model.vis.map.fogend = np.array(FOG_M) / model.stat.extent
     model.vis.rgba.fog[:] = model.vis.rgba.haze
 
