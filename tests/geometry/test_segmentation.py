@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blueprint.backends.reconstructor_rgbd import find_support, table_view
 from blueprint.geometry import depth as depths
 from blueprint.geometry.components import depth_components, drop_small
 from blueprint.geometry.fill import fill_unseen
@@ -13,6 +12,7 @@ from blueprint.geometry.merging import merge_average
 from blueprint.geometry.naming import color_word, slug
 from blueprint.geometry.parts import consensus
 from blueprint.geometry.segmentation import TableView, segment_automatic, segment_boxes
+from blueprint.geometry.support import find_support, table_view
 from toy_table import BLUE, CAMERA, RED, Box, Shot, shoot
 
 

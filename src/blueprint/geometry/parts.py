@@ -17,7 +17,8 @@ from blueprint.geometry.superpixels import PatchGraph
 
 Array = NDArray[np.float64]
 
-CREASE_RAD = np.deg2rad(30.0)  # a crease this sharp with this contrast is an edge of weight 1
+CREASE_RAD = np.deg2rad(20.0)  # a crease this sharp with this contrast is an edge of weight 1
+USUAL_SHARE = 1.0  # of the usual bend, that is taken off
 CONTRAST = 30.0
 CONTRAST_SHARE = 0.25  # prints have more contrast than edges, so colour only sways
 GAP = 0.012  # depth step relative to distance that already cuts parts
@@ -34,7 +35,9 @@ def border_weight(graph: PatchGraph) -> Array:
     a, b = graph.edges.T
     distance = np.maximum((graph.distance[a] + graph.distance[b]) / 2, 0.3)
     shade = 1 - CONTRAST_SHARE * (1 - np.minimum(graph.contrast / CONTRAST, 1.0))
-    crease = np.clip(graph.bend / CREASE_RAD, 0.0, 2.0) * shade
+    # Noise and curvature bend all borders alike; a crease stands out from them.
+    usual = float(np.median(np.abs(graph.bend))) if len(graph.bend) else 0.0
+    crease = np.clip((graph.bend - USUAL_SHARE * usual) / CREASE_RAD, 0.0, 2.0) * shade
     step = 0.8 * np.maximum(0.0, graph.gap / (GAP * distance) - 0.5)
     return np.minimum(crease + step, 3.0)
 

@@ -1,0 +1,132 @@
+"""Find the table in a depth image, stand the world on it, and look at the picture from there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.core.errors import InputError
+from blueprint.core.report import log
+from blueprint.geometry import depth as depths
+from blueprint.geometry import planes
+from blueprint.geometry.cutout import grow
+from blueprint.geometry.segmentation import TableView, raised
+from blueprint.geometry.transforms import transform_points
+from blueprint.model.capture import Camera
+
+LEAST_TABLE_M2 = 0.01
+FARTHEST_M = 2.5  # beyond, the noise of table-top sensors hides what stands on a table
+HALO_PX = 5  # colour and depth disagree by as much at edges
+NEAR_M = 0.08  # an object at the table's edge hides at most this much of the table behind its own foot
+LEVEL_COSINE = 0.9  # a surface at the table's height that is steeper than 25 deg is not the table
+WORKING_WIDTH = 640  # widths between the limits are worked on as they are; others are resampled to this
+WORKING_LIMITS = (480, 800)
+
+
+@dataclass(frozen=True)
+class RgbdImage:
+    """color (H, W, 3) uint8; depth (H, W) [m], 0 = none; scale: width relative to the picture it was made from."""
+
+    color: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    camera: Camera
+    scale: float = 1.0
+
+
+def working_image(color: NDArray[np.uint8], depth: NDArray[np.float32], camera: Camera) -> RgbdImage:
+    """The picture at about VGA width, so that radii in pixels mean the same for every sensor, and times are alike."""
+    if WORKING_LIMITS[0] <= camera.width <= WORKING_LIMITS[1]:
+        return RgbdImage(color, depth, camera)
+    scale = WORKING_WIDTH / camera.width
+    size = (WORKING_WIDTH, round(camera.height * scale))
+    smaller = cv2.resize(color, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    nearest = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT)  # no readings between two surfaces
+    resized = Camera(
+        width=size[0],
+        height=size[1],
+        fx=camera.fx * scale,
+        fy=camera.fy * scale,
+        cx=(camera.cx + 0.5) * scale - 0.5,
+        cy=(camera.cy + 0.5) * scale - 0.5,
+    )
+    return RgbdImage(smaller.astype(np.uint8), nearest.astype(np.float32), resized, scale)
+
+
+def to_size(labels: NDArray[np.integer] | NDArray[np.bool_], width: int, height: int) -> NDArray[np.int32]:
+    """Labels or masks (h, w) at another size, by the nearest pixel."""
+    image = labels.astype(np.float32)  # exact for labels below 2^24
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class FoundSupport:
+    """T_world_camera (4, 4) of the first frame; polygon (K, 2) [m], world; residual_m: RMS; sigma_at_1m [m]: noise"""
+
+    T_world_camera: NDArray[np.float64]
+    polygon: NDArray[np.float64]
+    residual_m: float
+    sigma_at_1m: float
+
+
+def find_support(
+    points: NDArray[np.float32], depth: NDArray[np.float32], rng: np.random.Generator, where: str
+) -> FoundSupport:
+    """The plane that carries the objects, from the points (H, W, 3) [m] of one frame. Raises InputError."""
+    near = (depth > 0) & (depth < FARTHEST_M)
+    cloud = points[near].astype(float)
+    candidates = planes.support_candidates(cloud, rng) if len(cloud) > 1000 else []
+    if not candidates:
+        raise InputError(
+            f"{where} shows no flat surface within {FARTHEST_M} m",
+            "the table must be in view, nearer than that, and not of glass or mirror",
+        )
+    best = max(candidates, key=lambda c: c.score)
+    log("support planes", scores=[round(float(c.score), 3) for c in candidates])
+    height = best.plane.height(cloud)
+    on = np.abs(height) < planes.plane_tolerance(cloud[:, 2])
+    T = planes.world_from_camera(best.plane, np.median(cloud[on], axis=0))
+    level = depths.surface_normals(points, depth > 0)[near] @ best.plane.normal > LEVEL_COSINE
+    polygon = planes.support_polygon(transform_points(T, cloud[on & level])[:, :2])
+    middle = (polygon.min(axis=0) + polygon.max(axis=0)) / 2
+    T[:2, 3] -= middle
+    if planes.signed_area(polygon) < LEAST_TABLE_M2:
+        raise InputError(
+            f"the only flat surface in {where} that could carry objects measures "
+            f"{1e4 * planes.signed_area(polygon):.0f} cm2",
+            "show more of the table: at least a hand's breadth around the objects",
+        )
+    residual = float(np.sqrt((height[on] ** 2).mean()))
+    return FoundSupport(T, polygon - middle, residual, depths.estimate_sigma(cloud[on, 2], height[on]))
+
+
+def table_view(
+    color: NDArray[np.uint8], depth: NDArray[np.float32], points: NDArray[np.float32], support: FoundSupport
+) -> TableView:
+    """The frame as segmentation looks at it. points: (H, W, 3) [m], camera frame."""
+    T = support.T_world_camera
+    world = transform_points(T, points).astype(np.float32)
+    normal = (depths.surface_normals(points, depth > 0) @ T[:3, :3].T).astype(np.float32)
+    return TableView(
+        color=color,
+        depth=depth,
+        world=world,
+        normal=normal,
+        sigma=depths.depth_sigma(depth, support.sigma_at_1m),
+        over=planes.inside_polygon(support.polygon, world[..., :2]) & (depth > 0),
+        near=planes.inside_polygon(support.polygon, world[..., :2], NEAR_M) & (depth > 0),
+    )
+
+
+def carrying_polygon(polygon: NDArray[np.float64], view: TableView, labels: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The outline (K, 2) [m] grown to hold what was seen of every object: it stands, so there is table below it."""
+    seen = (labels > 0) & view.valid & view.near
+    return planes.convex_polygon(np.concatenate([polygon, view.world[seen][:, :2]]))
+
+
+def support_pixels(view: TableView, labels: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Pixels (H, W) that show the support itself, clear of the objects' blurred edges."""
+    flat = view.valid & view.over & (np.abs(view.height) < view.clear)
+    return flat & ~grow((labels > 0) | raised(view), HALO_PX)
