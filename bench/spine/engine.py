@@ -22,8 +22,16 @@ COMMAND = (sys.executable, "-m", "blueprint.apps.cli")
 KILLS = 10
 SECOND_RUN_S = 3.0
 HELP_S = 0.4
-# every stage, but few episodes: what is measured is the engine
-FEW = ("episodes.count=4",)
+# every stage, but little of each: what is measured is the engine
+LITTLE = (
+    "episodes.count=2",
+    "recording.width=96",
+    "recording.height=96",
+    "recording.samples=1",
+    "report.film_width=320",
+    "report.film_height=180",
+    "report.turntable_frames=4",
+)
 
 
 def rows(capture: Path | None = None) -> Iterable[Row]:
@@ -75,7 +83,7 @@ def _killed_runs(run: list[str], scene: Path, expected: dict[str, str], unbroken
 
 
 def _command(capture: Path, scene: Path) -> list[str]:
-    sets = [part for setting in FEW for part in ("--set", setting)]
+    sets = [part for setting in LITTLE for part in ("--set", setting)]
     return [*COMMAND, "run", str(capture), "--scene", str(scene), "--simulator", "mujoco", *sets]
 
 
