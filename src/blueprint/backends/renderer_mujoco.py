@@ -34,6 +34,7 @@ os.environ.setdefault("LP_NUM_THREADS", "0")
 mujoco: Any = import_module("mujoco")  # Any: its C extension has no stubs
 
 SHADOW_MAP = 1024
+SHADOW_REACH_M = 1.0  # half width of what a directional light's map covers: 2 mm per texel
 MAX_GEOMS = 10_000
 FOG_M = (2.0, 6.0)  # where fog begins and where nothing else is left; objects are nearer
 ALMOST_OPAQUE = 0.99  # MuJoCo takes alpha below 0.995 for transparent
@@ -227,6 +228,7 @@ def _compile(path: str, mtime_ns: int, size: int) -> Any:
         raise InputError(f"{path} does not compile: {error}", "run: blueprint check DIR") from error
     model.vis.quality.offsamples = 0
     model.vis.quality.shadowsize = SHADOW_MAP
+    model.vis.map.shadowclip = min(model.vis.map.shadowclip, SHADOW_REACH_M / model.stat.extent)
     _keep_one_shadow(model)
     _keep_planes_from_shading(model)
     return model
