@@ -63,7 +63,7 @@ def test_plan_says_why(tmp_path):
         return {step.stage.name: (step.state, step.reasons) for step in plan(toy.job(tmp_path, *sets, **changes))}
 
     assert reasons()["numbers"] == ("stale", ("it has no result in this scene yet",))
-    assert reasons()["doubled"] == ("waits", ("its input numbers must be made first",))
+    assert reasons()["doubled"] == ("waits", ("waits for numbers",))
     toy.do(tmp_path)
     assert {state for state, _ in reasons().values()} == {"done"}
     assert reasons("doubled.factor=3")["doubled"] == ("stale", ("setting doubled.factor changed from 2 to 3",))

@@ -143,9 +143,12 @@ def assess(job: Job, stage: Stage, steps: dict[type[Artifact], Step]) -> Step:
         if step.receipt is not None:
             key = f" {step.receipt.key}" if stage.reads_receipts else ""
             digests[kind] = step.receipt.files_digest + key
-    missing = [name for name, kind in stage.inputs.items() if kind not in digests]
+    missing = [steps[kind] for kind in stage.inputs.values() if kind not in digests]
     if missing:
-        return Step(stage, "waits", None, (f"its input {missing[0]} must be made first",))
+        first = missing[0]
+        return Step(
+            stage, "waits", None, first.reasons if first.state == "waits" else (f"waits for {first.stage.name}",)
+        )
     parts = key_parts(job, stage, {name: digests[kind] for name, kind in stage.inputs.items()})
     try:
         root = job.scene.folder(stage.name, parts.key)
