@@ -104,7 +104,7 @@ def read_json(file: Path) -> Any:
 
 def inside(folder: Path, relative: object, file: Path) -> Path:
     """A path named by the user's file, refused when it leaves the capture's folder."""
-    if not isinstance(relative, str) or not relative:
+    if not isinstance(relative, str) or not relative or "\0" in relative:
         raise InputError(f"{file} names a file {relative!r}", "give a path relative to the capture's folder")
     root = folder.resolve()
     path = (root / relative).resolve()
@@ -210,6 +210,10 @@ def camera_values(values: dict[str, Any], what: str, file: Path) -> RawCamera:
             f"{file}: camera model {model} is not read", "undistort the pictures to a pinhole camera first"
         )
     dist = values.get("dist") or ()
+    if not isinstance(dist, list | tuple):
+        raise InputError(
+            f"{file}: {what}.dist is {dist!r}", "list the coefficients in OpenCV's order: k1, k2, p1, p2, k3"
+        )
     return RawCamera(
         fx=number(values["fx"], f"{what}.fx", file),
         fy=number(values["fy"], f"{what}.fy", file),
