@@ -1,0 +1,197 @@
+"""An audit of episodes: the recorded actions run again from the stored start, in MuJoCo itself, judged by other words.
+
+Nothing of the product takes part: no backend, no skill, no judge. Only its files are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.model.artifacts import Workcell
+from blueprint.model.task import Task
+
+Array = NDArray[np.float64]
+
+SLACK_M = 0.01  # the audit measures from object origins, the judge from outlines
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """qpos: (T + 1, nq) before every action and after the last; touching: per frame, the pairs of bodies in contact."""
+
+    model: mujoco.MjModel
+    qpos: Array
+    touching: list[set[tuple[int, int]]]
+    contacts: NDArray[np.int32]
+    forces: Array
+    largest_difference: float
+
+
+def rerun(workcell: Workcell, states: Path, fps: int) -> Rerun:
+    """Run the float32 actions open loop. largest_difference: to the stored qpos, any frame, any coordinate."""
+    model = mujoco.MjModel.from_xml_path(str(workcell.path(workcell.mjcf)))
+    data = mujoco.MjData(model)
+    with np.load(states) as file:
+        actions, stored = file["action"], file["qpos"]
+    mujoco.mj_resetDataKeyframe(model, data, model.key("start").id)
+    data.qpos[:] = stored[0]
+    mujoco.mj_forward(model, data)
+    steps = round(1 / fps / model.opt.timestep)
+    gripper = workcell.robot.gripper
+    arm = [model.actuator(name).id for name in workcell.robot.actuators]
+    finger = model.actuator(gripper.actuator).id
+    qpos, touching, rows, forces = [data.qpos.copy()], [_pairs(model, data)], _contacts(model, data, 0), []
+    forces += _forces(model, data)
+    for frame, action in enumerate(actions.astype(float), start=1):
+        before, after = data.ctrl.copy(), data.ctrl.copy()
+        after[arm] = action[:-1]
+        share = action[-1] / gripper.max_opening_m
+        after[finger] = gripper.closed_ctrl + share * (gripper.open_ctrl - gripper.closed_ctrl)
+        for k in range(1, steps + 1):
+            data.ctrl[:] = before + (after - before) * (k / steps)
+            mujoco.mj_step(model, data)
+        mujoco.mj_forward(model, data)
+        qpos.append(data.qpos.copy())
+        touching.append(_pairs(model, data))
+        rows += _contacts(model, data, frame)
+        forces += _forces(model, data)
+    difference = float(np.abs(np.array(qpos[:-1]) - stored).max())
+    contacts = np.array(rows, dtype=np.int32).reshape(-1, 3)
+    return Rerun(model, np.array(qpos), touching, contacts, np.array(forces), difference)
+
+
+def _contacts(model: mujoco.MjModel, data: mujoco.MjData, frame: int) -> list[tuple[int, int, int]]:
+    return [(frame, *(int(b) for b in model.geom_bodyid[c.geom])) for c in data.contact]
+
+
+def _forces(model: mujoco.MjModel, data: mujoco.MjData) -> list[float]:
+    out, force = [], np.zeros(6)
+    for k in range(data.ncon):
+        mujoco.mj_contactForce(model, data, k, force)
+        out.append(float(force[0]))
+    return out
+
+
+def _pairs(model: mujoco.MjModel, data: mujoco.MjData) -> set[tuple[int, int]]:
+    """Bodies that press against each other now."""
+    found = set()
+    for (_, a, b), force in zip(_contacts(model, data, 0), _forces(model, data), strict=True):
+        if force > 0.02:
+            found.add((min(a, b), max(a, b)))
+    return found
+
+
+def objections(workcell: Workcell, task: Task, run: Rerun) -> list[str]:
+    """What speaks against the success that the product claims; empty if nothing does."""
+    return [*_grasp(workcell, task, run), *_others(workcell, task, run), *_goal(workcell, task, run)]
+
+
+def _poses(run: Rerun, frame: int) -> mujoco.MjData:
+    data = mujoco.MjData(run.model)
+    data.qpos[:] = run.qpos[frame]
+    mujoco.mj_forward(run.model, data)
+    return data
+
+
+def _low(run: Rerun, data: mujoco.MjData, name: str) -> float:
+    """Height of the lowest point of a body's colliders, by the distance to a plane at z = 0 (negative is below)."""
+    body, low = run.model.body(name).id, np.inf
+    for g in range(run.model.body_geomadr[body], run.model.body_geomadr[body] + run.model.body_geomnum[body]):
+        if not (run.model.geom_contype[g] or run.model.geom_conaffinity[g]):
+            continue
+        z = data.geom_xmat[g].reshape(3, 3)[2]
+        size = run.model.geom_size[g]
+        kind = run.model.geom_type[g]
+        if kind == mujoco.mjtGeom.mjGEOM_MESH:
+            start = run.model.mesh_vertadr[run.model.geom_dataid[g]]
+            count = run.model.mesh_vertnum[run.model.geom_dataid[g]]
+            reach = float((run.model.mesh_vert[start : start + count] @ z).min())
+        elif kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
+            reach = -float(size[0] * np.hypot(z[0], z[1]) + size[1] * abs(z[2]))
+        elif kind == mujoco.mjtGeom.mjGEOM_SPHERE:
+            reach = -float(size[0])
+        else:
+            reach = -float(np.abs(z) @ size)
+        low = min(low, data.geom_xpos[g][2] + reach)
+    return low
+
+
+def _grasp(workcell: Workcell, task: Task, run: Rerun) -> list[str]:
+    body = run.model.body(task.object).id
+    fingers = [run.model.body(name).id for name in workcell.robot.gripper.finger_bodies]
+    before = _low(run, _poses(run, 0), task.object)
+    for frame, pairs in enumerate(run.touching):
+        held = all((min(f, body), max(f, body)) in pairs for f in fingers)
+        alone = all({a, b} <= {*fingers, body} or body not in (a, b) for a, b in pairs)
+        if held and alone and _low(run, _poses(run, frame), task.object) > before + 0.01:
+            return []
+    return ["never carried 1 cm up between both fingers"]
+
+
+def _tilt(run: Rerun, data: mujoco.MjData, name: str, first: mujoco.MjData) -> float:
+    """Degrees between up then and up now, in the body's own frame."""
+    was, now = first.body(name).xmat.reshape(3, 3)[2], data.body(name).xmat.reshape(3, 3)[2]
+    return float(np.rad2deg(np.arccos(np.clip(was @ now, -1, 1))))
+
+
+def _others(workcell: Workcell, task: Task, run: Rerun) -> list[str]:
+    found, first, last = [], _poses(run, 0), _poses(run, -1)
+    for name in (body.name for body in workcell.bodies):
+        if name == task.object:
+            continue
+        bound = 0.03 if name == task.goal.target else 0.02
+        moved = float(np.linalg.norm(last.body(name).xpos - first.body(name).xpos))
+        if moved > bound or _tilt(run, last, name, first) > 15:
+            found.append(f"{name} moved {1000 * moved:.0f} mm or fell")
+    return found
+
+
+def _goal(workcell: Workcell, task: Task, run: Rerun) -> list[str]:
+    goal, body = task.goal, run.model.body(task.object).id
+    first, last = _poses(run, 0), _poses(run, -1)
+    partners = {a + b - body for a, b in run.touching[-1] if body in (a, b)}
+    robot = {i for i in range(run.model.nbody) if run.model.body(i).name.startswith("robot/")}
+    things = {run.model.body(b.name).id for b in workcell.bodies}
+    table = set(range(run.model.nbody)) - robot - things
+    place = last.body(task.object).xpos
+    if goal.family == "lift":
+        rose = _low(run, last, task.object) - _low(run, first, task.object)
+        held = len(partners & robot) == 2 and not partners - robot
+        return [] if rose >= goal.height_m - 1e-3 and held else [f"rose {rose:.3f} m, touches {sorted(partners)}"]
+    found = ["still in the robot's fingers"] if partners & robot else []
+    slow = float(np.linalg.norm(run.qpos[-1] - run.qpos[-6]))
+    if slow > 0.02:
+        found.append("still moving at the end")
+    if goal.family != "place_into" and _tilt(run, last, task.object, first) > 15:
+        found.append("fell over")
+    target = -1 if goal.target is None else run.model.body(goal.target).id
+    if goal.family in ("place_region", "place_beside"):
+        if not partners & table or partners & things:
+            found.append("does not stand on the table by itself")
+    elif target not in partners or partners & (table | (things - {target})):
+        found.append("does not rest on the target alone")
+    if goal.family == "place_region" and goal.center is not None:
+        away = float(np.linalg.norm(place[:2] - goal.center))
+        if away > goal.radius_m + SLACK_M:
+            found.append(f"{away:.3f} m from the region's centre")
+    if goal.family == "place_beside":
+        gap = _distance(run, last, body, target)
+        if gap > goal.radius_m + 0.03:  # in space, where the judge measures on the table
+            found.append(f"{gap:.3f} m from the target")
+    if goal.family == "place_into" and np.linalg.norm(place[:2] - last.body(target).xpos[:2]) > 0.1:
+        found.append("beside the target, not in it")
+    return found
+
+
+def _distance(run: Rerun, data: mujoco.MjData, a: int, b: int) -> float:
+    model, best = run.model, 1.0
+    for g in range(model.body_geomadr[a], model.body_geomadr[a] + model.body_geomnum[a]):
+        for h in range(model.body_geomadr[b], model.body_geomadr[b] + model.body_geomnum[b]):
+            if model.geom_contype[g] and model.geom_contype[h]:
+                best = min(best, mujoco.mj_geomDistance(model, data, g, h, 1.0, None))
+    return float(best)
