@@ -22,7 +22,8 @@ from blueprint.skills.collision import CollisionWorld
 from blueprint.skills.grasp import Grasp, GripperShape, gripper_shape
 from blueprint.skills.ik import ArmKinematics
 from blueprint.skills.motion import Limits
-from blueprint.skills.placement import targets
+from blueprint.skills.mounting import edge_distance
+from blueprint.skills.placement import footprint, targets
 from blueprint.skills.rollout import Rollout
 
 Array = NDArray[np.float64]
@@ -30,6 +31,7 @@ Array = NDArray[np.float64]
 CLOSE_S, SQUEEZE_S, OPEN_S, REST_S = 0.4, 0.2, 0.35, 1.1
 HELD_M = 0.002  # the fingers must stay at least this far apart for something to be between them
 ABOVE_M = 0.09  # where a placing motion starts, above the place
+EDGE_M = 0.01  # between what is set down and the table's edge
 PLACES_TRIED = 24
 PATHS_TRIED = 4
 
@@ -55,9 +57,10 @@ class Held:
 
 @dataclass(frozen=True)
 class Skills:
-    """What every skill needs. fast, slow: limits in free space and near objects."""
+    """What every skill needs. table: (K, 2) its outline; fast, slow: limits in free space and near objects."""
 
     cell: Cell
+    table: Array
     world: CollisionWorld
     arm: ArmKinematics
     gripper: GripperShape
@@ -65,10 +68,10 @@ class Skills:
     slow: Limits
 
     @staticmethod
-    def of(cell: Cell) -> Skills:
+    def of(cell: Cell, table: Array) -> Skills:
         fast = Limits.of(cell.robot, share=0.6, tool_speed=1.0)
         slow = Limits.of(cell.robot, share=0.4, tool_speed=0.25)
-        return Skills(cell, CollisionWorld(cell), ArmKinematics(cell), gripper_shape(cell), fast, slow)
+        return Skills(cell, table, CollisionWorld(cell), ArmKinematics(cell), gripper_shape(cell), fast, slow)
 
     def ways(self, name: str, grasps: Iterable[Grasp], qpos: Array) -> Iterator[Approach]:
         """Reachable approaches to an object in a state, best grasp first."""
@@ -146,7 +149,10 @@ class Skills:
 
     def _descents(self, task: Task, held: Held, qpos: Array, rng: np.random.Generator) -> Iterator[Array]:
         """Straight descents to places of the goal, clear for what is held and, at their end, for the opened hand."""
-        for T_object in targets(self.cell, held.name, task.goal, qpos, rng)[:PLACES_TRIED]:
+        wanted = targets(self.cell, held.name, task.goal, qpos, rng)
+        if task.goal.family in ("place_region", "place_beside"):
+            wanted = [T for T in wanted if self._on_the_table(held.name, T)]
+        for T_object in wanted[:PLACES_TRIED]:
             tool = T_object @ invert(held.T_tool_object)
             at = self.arm.solve(tool, self.arm.home)
             up = None if at is None else self.arm.line(tool, raised(tool, ABOVE_M), at, steps=LINE_STEPS)
@@ -156,6 +162,10 @@ class Skills:
                 clear = all(self.world.clear(joints, held.width) for joints in up)
             if clear and self._retreat(held, at) is not None:
                 yield up[::-1]
+
+    def _on_the_table(self, name: str, T_object: Array) -> bool:
+        outline = footprint(self.cell, name, T_object)
+        return min(edge_distance(self.table, point) for point in outline) > EDGE_M
 
     def _retreat(self, held: Held, joints: Array) -> Array | None:
         """Configurations out of the opened grasp, back along the hand or straight up, whichever is free."""

@@ -62,7 +62,6 @@ class Plan:
 
     skills: Skills
     grasps: dict[str, tuple[Grasp, ...]]
-    polygon: Array
     simulator: Simulator
     cfg: EpisodesConfig
 
@@ -103,7 +102,7 @@ def _prepare(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: Ep
     for name in sorted({task.object for task in taskset.tasks}):
         rng = np.random.default_rng([cfg.seed, cell.objects.index(name)])
         grasps[name] = sample_grasps(cell, gripper, name, cell.home_qpos, rng, samples=cfg.grasp_samples)
-    return Plan(Skills.of(cell), grasps, np.array(workcell.table_polygon), simulator, cfg)
+    return Plan(Skills.of(cell, np.array(workcell.table_polygon)), grasps, simulator, cfg)
 
 
 # ------------------------------------------------------------------ one episode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ from blueprint.model.task import Family, Task
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from blueprint.skills.approach import Approach
     from blueprint.skills.cell import Cell
+    from blueprint.skills.grasp import Grasp
 
 SCENE_CAMERA = "scene"
 WAYS_TRIED = 6  # grasps per task before it counts as out of reach
@@ -52,7 +55,7 @@ def tasks(workcell: Workcell, simscene: SimScene, cfg: TasksConfig, out: Path) -
     offered = list(proposals(cell, polygon, cfg.jitter_m, cfg.families, cfg.targets_per_object, rng))
     positions = {name: cell.pose(cell.home_qpos, name)[:2, 3] for name in cell.objects}
     spoken = spoken_names({body.name: body.text for body in workcell.bodies}, positions, right)
-    feasible = _Feasibility(cell, workcell.reachable, cfg.seed)
+    feasible = _Feasibility(cell, polygon, workcell.reachable, cfg.seed)
     made: list[Task] = []
     refused: dict[str, str] = {}
     for offer in progress(offered, len(offered), "tasks"):
@@ -84,24 +87,28 @@ def _viewers_right(simscene: SimScene) -> NDArray[np.float64]:
 class _Feasibility:
     """Asks the arm, grasps of each object computed once."""
 
-    def __init__(self, cell: Cell, reachable: dict[str, bool], seed: int) -> None:
-        from blueprint.skills.grasp import available, gripper_shape, sample_grasps
+    def __init__(self, cell: Cell, table: NDArray[np.float64], reachable: dict[str, bool], seed: int) -> None:
+        from blueprint.skills.grasp import available, sample_grasps
         from blueprint.skills.primitives import Skills
 
-        self._skills, self._qpos, self._seed = Skills.of(cell), cell.home_qpos, seed
-        gripper, rng = gripper_shape(cell), np.random.default_rng(seed)
+        self._skills, self._qpos, self._seed = Skills.of(cell, table), cell.home_qpos, seed
+        gripper, rng = self._skills.gripper, np.random.default_rng(seed)
         self._ways = {}
         for name in cell.objects:
             grasps = sample_grasps(cell, gripper, name, self._qpos, rng) if reachable.get(name) else ()
             free = available(cell, gripper, name, grasps, self._qpos)
-            ways = self._skills.ways(name, free, self._qpos)
-            self._ways[name] = [way for way, _ in zip(ways, range(WAYS_TRIED), strict=False)]
+            self._ways[name] = self._first_ways(name, free, self._qpos)
+            if not self._ways[name]:  # hemmed in where it stands: starts will vary until it is not
+                self._ways[name] = self._first_ways(name, grasps, cell.alone(name))
+
+    def _first_ways(self, name: str, grasps: Iterable[Grasp], qpos: NDArray[np.float64]) -> list[Approach]:
+        return [way for way, _ in zip(self._skills.ways(name, grasps, qpos), range(WAYS_TRIED), strict=False)]
 
     def why_not(self, task: Task) -> str:
         """Why the task is out of reach, or ""."""
         ways = self._ways[task.object]
         if not ways:
-            return f"{task.object} cannot be grasped: too wide for the gripper, out of reach, or hemmed in"
+            return f"{task.object} cannot be grasped: too wide for the gripper or out of reach"
         for way in ways:
             if self._skills.can_place(task, way, self._qpos, np.random.default_rng(self._seed)):
                 return ""
