@@ -49,7 +49,7 @@ def fingerprint(
 def remember(scene: Scene, print_of_all: str, receipts: Sequence[Receipt], outputs: Sequence[Path]) -> None:
     value = {
         "fingerprint": print_of_all,
-        "stages": {receipt.stage: receipt.key for receipt in receipts},
+        "stages": [[receipt.stage, receipt.key] for receipt in receipts],
         "outputs": _stamps(outputs),
     }
     write_json(_file(scene), value)
@@ -66,10 +66,10 @@ def recall(scene: Scene, print_of_all: str) -> tuple[list[Receipt], list[Path]] 
     except (FileNotFoundError, ValueError):
         return None
     current = scene.current()
-    if value["fingerprint"] != print_of_all or any(current.get(s) != key for s, key in value["stages"].items()):
+    if value["fingerprint"] != print_of_all or any(current.get(s) != key for s, key in value["stages"]):
         return None
     try:
-        receipts = [scene.receipt(stage, key) for stage, key in value["stages"].items()]
+        receipts = [scene.receipt(stage, key) for stage, key in value["stages"]]
     except IntegrityError:  # the plan will see it too, and make the result anew
         return None
     if any(damage(scene.folder(receipt.stage, receipt.key), receipt, full=False) for receipt in receipts):
