@@ -146,6 +146,8 @@ def failed(stage: str) -> Measurement:
         ({"sensor_source": "isaac_sim_replicator"}, ("physics",), "development_only"),
         ({"sensor_source": "mock"}, (), "unsuitable"),
         ({"sensor_source": "something"}, (), "development_only"),
+        ({"physics_backend": "mujoco 3.17.0"}, (), "physics_verified"),
+        ({"physics_backend": "mujoco_like"}, (), "development_only"),
         ({"physics_backend": "heuristic"}, (), "development_only"),
         ({"episodes": 0}, (), "unsuitable"),
         ({}, ("assets",), "development_only"),

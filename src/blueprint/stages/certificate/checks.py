@@ -183,8 +183,8 @@ def of_episodes(cell: Workcell, tasks: TaskSet, made: Episodes, first: float, wi
     found = [
         stated("workcell.reachable", "workcell", "objects that the robot can grasp where they stand",
                float(sum(cell.reachable.values()))),
-        stated("tasks.count", "taskset", f"tasks, over {len(objects)} objects", float(len(tasks.tasks))),
-        stated("tasks.refused", "taskset", "tasks refused as not feasible", float(len(tasks.refused))),
+        stated("tasks.count", "tasks", f"tasks, over {len(objects)} objects", float(len(tasks.tasks))),
+        stated("tasks.refused", "tasks", "tasks refused as not feasible", float(len(tasks.refused))),
         stated("episodes.tried", stage, "episodes", float(len(records))),
         judged("episodes.first_attempt", stage, "share that succeeded at the first attempt",
                sum(at_first(record) for record in records) / count, "", ">=", first),

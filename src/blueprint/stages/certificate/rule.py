@@ -44,7 +44,7 @@ def suitability(
     if episodes == 0:
         caps.append(("unsuitable", "there is no successful episode"))
     caps += _sensor_caps(sensor_source)
-    if physics_backend not in PHYSICS_ENGINES:
+    if physics_backend.partition(" ")[0] not in PHYSICS_ENGINES:  # a version may follow the name
         caps.append(("development_only", f"{physics_backend!r} is not a known physics engine"))
     if is_procedural(origin):
         caps.append(("physics_verified", "the capture is procedural, not a real scene"))
