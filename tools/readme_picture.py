@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "demo.png"
 SIZE = (400, 300)
@@ -19,9 +19,9 @@ def draw(scene: Path) -> Image.Image:
     parts = [media / "sources" / "capture.png", media / "simulation" / "picture.jpg", episode]
     picture = Image.new("RGB", (len(parts) * SIZE[0] + (len(parts) - 1) * GAP, SIZE[1]), "white")
     for number, part in enumerate(parts):
-        shown = Image.open(part).convert("RGB").resize(SIZE, Image.Resampling.LANCZOS)
+        shown = ImageOps.fit(Image.open(part).convert("RGB"), SIZE, Image.Resampling.LANCZOS)
         picture.paste(shown, (number * (SIZE[0] + GAP), 0))
-    return picture.quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+    return picture.quantize(256, kmeans=6, dither=Image.Dither.FLOYDSTEINBERG)
 
 
 if __name__ == "__main__":
