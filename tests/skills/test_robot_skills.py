@@ -1,0 +1,159 @@
+"""Laws of grasps, kinematics, motion and collision, on the toy workcell."""
+
+from __future__ import annotations
+
+import itertools
+from functools import cache
+
+import numpy as np
+import pytest
+
+from blueprint.skills import grasp, motion
+from blueprint.skills.cell import Cell
+from blueprint.skills.collision import CollisionWorld
+from blueprint.skills.ik import ArmKinematics
+from blueprint.skills.motion import Limits
+from blueprint.skills.solids import solid
+from toy_cell import cell_of, make_workcell
+
+FPS = 15
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory: pytest.TempPathFactory) -> Cell:
+    return cell_of(make_workcell(tmp_path_factory.mktemp("cell") / "workcell"))
+
+
+@cache
+def grasps_of(cell: Cell, name: str) -> tuple[grasp.Grasp, ...]:
+    return grasp.sample_grasps(cell, grasp.gripper_shape(cell), name, cell.home_qpos, np.random.default_rng(3))
+
+
+@pytest.mark.parametrize("name", ["cracker_box", "soup_can", "mustard_bottle", "bowl"])
+def test_grasps_are_antipodal(cell: Cell, name: str) -> None:
+    """Along the closing axis the surface normals at both contacts stay inside the friction cone."""
+    shape = solid(cell.model, cell.body(name))
+    first, second, _ = grasp.pinches(shape, 0.072, 100, np.random.default_rng(0))
+    assert len(first)
+    axis = (second - first) / np.linalg.norm(second - first, axis=1, keepdims=True)
+    for points, direction in ((first, -axis), (second, axis)):
+        for point, outward in zip(points, direction, strict=True):
+            slack = [planes[:, :3] @ point + planes[:, 3] for planes in shape.planes]
+            on = [planes[np.abs(s) < 2e-4, :3] for planes, s in zip(shape.planes, slack, strict=True) if s.max() < 2e-4]
+            assert max(float((normals @ outward).max()) for normals in on if len(normals)) >= grasp.CONE_COSINE - 1e-6
+
+
+@pytest.mark.parametrize("name", ["cracker_box", "soup_can", "mustard_bottle", "bowl"])
+def test_grasps_leave_the_open_gripper_free(cell: Cell, name: str) -> None:
+    """No surface point of the object, sampled anew, lies inside the open gripper; and no box of it below the table."""
+    shape, gripper = solid(cell.model, cell.body(name)), grasp.gripper_shape(cell)
+    T_world_object = cell.pose(cell.home_qpos, name)
+    points, _ = shape.sample(1500, np.random.default_rng(9))
+    found = grasps_of(cell, name)
+    assert len(found) > 10
+    for one in found:
+        T = one.T_object_tool
+        local = (points - T[:3, 3]) @ T[:3, :3]
+        boxes = gripper.boxes(one.opening)
+        inside = (local[:, None] > boxes[:, 0] + 0.002) & (local[:, None] < boxes[:, 1] - 0.002)
+        assert inside.all(axis=2).mean() < 0.002
+        assert one.width <= one.opening <= 0.08 + 1e-9
+        assert one.tool(T_world_object)[2, 3] > 0
+
+
+def test_grasps_come_best_first_and_repeat(cell: Cell) -> None:
+    found = grasps_of(cell, "soup_can")
+    again = grasp.sample_grasps(cell, grasp.gripper_shape(cell), "soup_can", cell.home_qpos, np.random.default_rng(3))
+    np.testing.assert_array_equal([g.T_object_tool for g in found], [g.T_object_tool for g in again])
+    qualities = [g.quality for g in found]
+    assert qualities == sorted(qualities, reverse=True)
+
+
+def test_inverse_kinematics_reaches_to_a_millimetre(cell: Cell) -> None:
+    """Checked by MuJoCo's forward kinematics of the whole workcell."""
+    arm, world, rng = ArmKinematics(cell), CollisionWorld(cell), np.random.default_rng(1)
+    solved = 0
+    for _ in range(40):
+        yaw = rng.uniform(-1.5, 1.5)
+        T = np.eye(4)
+        T[:3, :3] = [[np.cos(yaw), np.sin(yaw), 0], [np.sin(yaw), -np.cos(yaw), 0], [0, 0, -1]]
+        T[:3, 3] = [rng.uniform(-0.2, 0.0), rng.uniform(-0.25, 0.25), rng.uniform(0.05, 0.25)]
+        joints = arm.solve(T, arm.home)
+        if joints is None:
+            continue
+        solved += 1
+        reached = world.tool_pose(joints)
+        assert np.linalg.norm(reached[:3, 3] - T[:3, 3]) < 1e-3
+        assert (joints > cell.arm_range[:, 0]).all() and (joints < cell.arm_range[:, 1]).all()
+    assert solved >= 36
+
+
+def test_what_is_out_of_reach_has_no_solution(cell: Cell) -> None:
+    T = np.diag([1.0, -1.0, -1.0, 1.0])
+    T[:3, 3] = [0.6, 0.0, 0.1]
+    arm = ArmKinematics(cell)
+    assert arm.solve(T, arm.home) is None
+
+
+def test_straight_lines_are_straight(cell: Cell) -> None:
+    arm = ArmKinematics(cell)
+    start = arm.tool_pose(arm.home)
+    end = start.copy()
+    end[:3, 3] += [0.05, 0.1, -0.1]
+    path = arm.line(start, end, arm.home, steps=8)
+    assert path is not None
+    share = np.linspace(0, 1, 9)[:, None]
+    expected = (1 - share) * start[:3, 3] + share * end[:3, 3]
+    np.testing.assert_allclose([arm.tool_pose(joints)[:3, 3] for joints in path], expected, atol=1e-3)
+
+
+def test_timed_motion_respects_the_limits(cell: Cell) -> None:
+    limits, rng = Limits.of(cell.robot, share=0.6, tool_speed=0.5), np.random.default_rng(2)
+    lower, upper = cell.arm_range[:, 0], cell.arm_range[:, 1]
+    for _ in range(20):
+        path = rng.uniform(lower, upper, (3, len(lower)))
+        targets = motion.time_waypoints(path, limits, FPS)
+        np.testing.assert_allclose(targets[-1], path[-1], atol=1e-12)
+        speed = np.diff(np.concatenate([path[:1], targets]), axis=0) * FPS
+        assert (np.abs(speed) <= np.array(cell.robot.velocity_limits) * 0.6 * 1.001).all()
+        change = np.diff(speed, axis=0) * FPS
+        assert (np.abs(change) <= np.array(cell.robot.acceleration_limits)).all()
+
+
+def test_a_planned_path_is_clear_between_its_checks_too(cell: Cell) -> None:
+    world, arm = CollisionWorld(cell), ArmKinematics(cell)
+    world.place(cell.home_qpos)
+    motion.seed_planner(5)
+    lower, upper = cell.arm_range[:, 0], cell.arm_range[:, 1]
+    goals = []
+    for y in (-0.2, 0.27):
+        T = np.diag([1.0, -1.0, -1.0, 1.0])
+        T[:3, 3] = [-0.12, y, 0.06]
+        goals.append(arm.solve(T, arm.home))
+    start, goal = goals
+    assert start is not None and goal is not None
+    valid = lambda joints: world.clear(joints, 0.08)  # noqa: E731
+    assert not motion.straight(start, goal, valid)  # the cracker box stands in between
+    path = motion.plan(start, goal, lower, upper, valid)
+    assert path is not None and len(path) > 2
+    strict = CollisionWorld(cell, clearance_m=0.0)
+    strict.place(cell.home_qpos)
+    for a, b in itertools.pairwise(path):
+        for s in np.linspace(0, 1, 301):
+            assert strict.clear(a + s * (b - a), 0.08)
+
+
+def test_what_is_carried_counts_as_robot(cell: Cell) -> None:
+    """A hand that is clear by itself is not when it holds something that reaches into the table."""
+    world, arm = CollisionWorld(cell), ArmKinematics(cell)
+    world.place(cell.home_qpos)
+    T = np.diag([1.0, -1.0, -1.0, 1.0])
+    T[:3, 3] = [-0.1, -0.2, 0.05]
+    joints = arm.solve(T, arm.home)
+    assert joints is not None and world.clear(joints, 0.08)
+    hanging = np.diag([1.0, -1.0, -1.0, 1.0])
+    hanging[2, 3] = 0.06
+    with world.holding("soup_can", hanging):
+        assert not world.clear(joints, 0.08)
+        assert any("soup_can" in pair for pair in world.blocking(joints, 0.08))
+    assert world.clear(joints, 0.08)

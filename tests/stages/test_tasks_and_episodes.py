@@ -1,0 +1,130 @@
+"""Laws of tasks and episodes, on the toy workcell: feasible and worded; successful, repeatable and replayable."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench.audit import objections, rerun
+
+from blueprint.backends.simulator_mujoco import SimulatorMujoco
+from blueprint.geometry.transforms import matrix_to_rows
+from blueprint.model.artifacts import Episodes, SimScene, TaskSet, Workcell
+from blueprint.model.scene import SceneCamera, SettleTest
+from blueprint.model.task import Goal, Task
+from blueprint.stages.episodes import EpisodesConfig, episodes
+from blueprint.stages.tasks import TasksConfig, tasks
+from toy_cell import make_workcell
+from toys import CAMERA, T_world_camera
+
+
+@pytest.fixture(scope="module")
+def workcell(tmp_path_factory: pytest.TempPathFactory) -> Workcell:
+    return make_workcell(tmp_path_factory.mktemp("cell") / "workcell")
+
+
+def scene_of(workcell: Workcell) -> SimScene:
+    settle = SettleTest(
+        simulator="toy",
+        seconds=5,
+        objects=(),
+        max_drift_m=0,
+        max_drift_deg=0,
+        max_penetration_m=0,
+        passed=True,
+    )
+    camera = SceneCamera(name="scene", camera=CAMERA, T_world_camera=matrix_to_rows(T_world_camera()))
+    return SimScene(bodies=workcell.bodies, cameras=(camera,), table_polygon=workcell.table_polygon, settle=settle)
+
+
+@pytest.fixture(scope="module")
+def offered(workcell: Workcell, tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
+    return tasks(workcell, scene_of(workcell), TasksConfig(), tmp_path_factory.mktemp("tasks"))
+
+
+def test_every_object_that_fits_gets_tasks(offered: TaskSet) -> None:
+    assert {task.object for task in offered.tasks} >= {"cracker_box", "soup_can", "mustard_bottle"}
+    assert {task.goal.family for task in offered.tasks} >= {"lift", "place_region", "place_beside"}
+    assert len({task.id for task in offered.tasks}) == len(offered.tasks)
+
+
+def test_instructions_name_the_object_and_the_target(workcell: Workcell, offered: TaskSet) -> None:
+    text = {body.name: body.text for body in workcell.bodies}
+    for task in offered.tasks:
+        assert text[task.object] in task.instruction
+        assert task.goal.target is None or text[task.goal.target] in task.instruction
+
+
+def test_what_makes_no_sense_is_refused_with_a_reason(offered: TaskSet) -> None:
+    assert "opening" in offered.refused["place_into-soup_can-cracker_box"]
+    assert "flat" in offered.refused["place_on-soup_can-mustard_bottle"]
+    assert all(offered.refused.values())
+
+
+def test_same_seed_same_tasks(workcell: Workcell, offered: TaskSet, tmp_path: Path) -> None:
+    assert tasks(workcell, scene_of(workcell), TasksConfig(), tmp_path) == offered
+
+
+def run(workcell: Workcell, out: Path) -> Episodes:
+    wanted = (
+        Task(id="lift", object="cracker_box", goal=Goal(family="lift", height_m=0.08), instruction="lift it"),
+        Task(
+            id="place",
+            object="soup_can",
+            goal=Goal(family="place_region", center=(-0.05, -0.22), radius_m=0.05),
+            instruction="move it",
+        ),
+    )
+    taskset = TaskSet(tasks=wanted, refused={})
+    return episodes(workcell, taskset, SimulatorMujoco(), EpisodesConfig(count=2), out).save(out)
+
+
+@pytest.fixture(scope="module")
+def made(workcell: Workcell, tmp_path_factory: pytest.TempPathFactory) -> Episodes:
+    return run(workcell, tmp_path_factory.mktemp("episodes"))
+
+
+def test_episodes_succeed(made: Episodes) -> None:
+    assert [record.success for record in made.episodes] == [True, True]
+    assert all(check.passed for record in made.episodes for check in record.attempts[-1].checks)
+
+
+def test_an_audit_that_shares_nothing_with_the_judge_agrees(workcell: Workcell, made: Episodes) -> None:
+    for record in made.episodes:
+        assert record.states is not None
+        again = rerun(workcell, made.path(record.states), made.fps)
+        assert objections(workcell, record.task, again) == []
+
+
+def test_recorded_actions_replay_to_the_bit(workcell: Workcell, made: Episodes) -> None:
+    """The actions as a dataset holds them, float32, open loop, in a fresh simulation."""
+    for record in made.episodes:
+        assert record.states is not None
+        assert rerun(workcell, made.path(record.states), made.fps).largest_difference == 0.0
+
+
+def test_states_hold_what_the_artifact_page_says(workcell: Workcell, made: Episodes) -> None:
+    record = made.episodes[1]
+    assert record.states is not None
+    with np.load(made.path(record.states)) as file:
+        arrays = dict(file)
+    frames = record.frames
+    assert arrays["state"].shape == arrays["action"].shape == (frames, 8)
+    assert arrays["state"].dtype == arrays["action"].dtype == np.float32
+    assert len(made.state_names) == 8
+    np.testing.assert_allclose(arrays["time"], np.arange(frames) / made.fps)
+    speed = np.abs(np.diff(arrays["action"][:, :7].astype(float), axis=0)) * made.fps
+    assert (speed <= np.array(workcell.robot.velocity_limits)).all()
+    assert set(arrays["segment"]) <= set(range(len(made.segments)))
+    assert (np.diff(arrays["segment"].astype(int)) >= 0).all()  # skills follow one another
+
+
+def test_same_seed_same_bytes(workcell: Workcell, made: Episodes, tmp_path: Path) -> None:
+    again = run(workcell, tmp_path)
+    assert again.model_dump() == made.model_dump()
+    for record in made.episodes:
+        assert record.states is not None
+        first, second = (hashlib.sha256(e.path(record.states).read_bytes()).digest() for e in (made, again))
+        assert first == second
