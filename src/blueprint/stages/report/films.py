@@ -20,6 +20,7 @@ from blueprint.model.episode import EpisodeRecord
 from blueprint.stages.report import pictures
 
 STILLS = 8
+TELLING = ("place_into", "place_on", "place_beside", "place_region", "lift")  # kinds of task, most to see first
 FILM_CAMERA = "report_film"
 FILM_FOVY_DEG = 34.0
 FILM_ELEVATION_DEG = 26.0
@@ -38,7 +39,7 @@ class Span:
 
 
 def chosen(episodes: Episodes, recording: Recording, count: int) -> list[EpisodeRecord]:
-    """Recorded episodes to show: one per task first, objects and kinds of task mixed, then by index."""
+    """Recorded episodes to show: kinds of task and objects mixed, the most telling kind first."""
     recorded = {episode.index for episode in recording.episodes}
     records = [record for record in episodes.episodes if record.index in recorded]
     picked: list[EpisodeRecord] = []
@@ -46,7 +47,7 @@ def chosen(episodes: Episodes, recording: Recording, count: int) -> list[Episode
         for record in records:
             if len(picked) < count and record not in picked and fresh(record, picked):
                 picked.append(record)
-    return picked
+    return sorted(picked, key=lambda record: TELLING.index(record.task.goal.family))
 
 
 def _new_family(record: EpisodeRecord, picked: Sequence[EpisodeRecord]) -> bool:
