@@ -18,7 +18,6 @@ from blueprint.geometry.transforms import Array
 
 UP = np.array([0.0, 0.0, 1.0])
 PARAMETER_COST = 4.6  # ln(100): the Bayesian information criterion for the assumed number of independent readings
-BOTTLE_FLOOR = 125.0  # a bottle's own complexity and rarity cost about this much
 FREEFORM_COST = 2.2  # mean squared residual above which no ideal shape explains the object
 NEARLY_ROUND = 50.0  # things that are almost round are round: smeared depth makes ovals
 LEAST_IOU, CLEAR_IOU = 0.75, 0.88  # of an ideal shape that fits, and of one whose mask or depth has flaws
@@ -58,8 +57,9 @@ def complete(views: tuple[View, ...], label: int, *, base_z: float, depth_sigma_
     if len(evidence.points) < 30:
         raise ValueError(f"only {len(evidence.points)} surface points were seen")
     noise = Noise(depth_sigma_m)
-    best = best_ideal(evidence, base_z, noise)
-    if best.cost < HOPELESS_COST:
+    for best in ideals(evidence, base_z, noise)[:3]:
+        if best.cost > HOPELESS_COST:
+            continue
         ideal = _ideal(best, evidence, views, label)
         fits = best.cost / (POINT_SUPPORT + OUTLINE_SUPPORT) < FREEFORM_COST
         if ideal.silhouette_iou > (LEAST_IOU if fits else CLEAR_IOU) and ideal.depth_error_m < LARGEST_DEPTH_ERROR_M:
@@ -67,13 +67,16 @@ def complete(views: tuple[View, ...], label: int, *, base_z: float, depth_sigma_
     return _freeform(evidence, views, label, base_z, max_faces)
 
 
-def best_ideal(evidence: Evidence, base_z: float, noise: Noise) -> Fit:
-    """The ideal shape that explains the evidence best. Bottles are tried only where nothing plainer does."""
-    fits = [best_fit(group, evidence, noise) for group in families(evidence, base_z) if group]
-    best = min(fits, key=evidence_cost)
-    if evidence_cost(best) > BOTTLE_FLOOR:
-        best = min([best, best_fit(bottles(evidence, base_z), evidence, noise, patience=50)], key=evidence_cost)
-    return best
+def ideals(evidence: Evidence, base_z: float, noise: Noise) -> list[Fit]:
+    """The best fit of each family, most plausible first. Families that could not win any more are not tried."""
+    found: list[Fit] = []
+    for group in [*families(evidence, base_z), bottles(evidence, base_z)]:
+        # what a family costs however well it fits: the plainer ones come first and often settle the matter
+        floor = PARAMETER_COST * len(group[0].start) + group[0].rarity if group else np.inf
+        if found and min(map(evidence_cost, found)) < floor:
+            continue
+        found.append(best_fit(group, evidence, noise, patience=50 if group[0].name == "bottle" else 12))
+    return sorted(found, key=evidence_cost)
 
 
 def evidence_cost(found: Fit) -> float:

@@ -51,9 +51,9 @@ def families(evidence: Evidence, base_z: float) -> list[list[Model]]:
         [_cylinder(evidence, base_z, view)],
         [_box(evidence, base_z, view, yaw, 0.0) for yaw in _yaws(evidence)],
         [_lying_cylinder(evidence, base_z, view, yaw) for yaw in _lying_yaws(evidence, base_z)],
+        [_rounded(evidence, base_z, view, yaw) for yaw in _yaws(evidence)],
         [_lathe(evidence, base_z, view)],
         [_container(evidence, base_z, foot) for foot in _feet(evidence, base_z)],
-        [_rounded(evidence, base_z, view, yaw) for yaw in _yaws(evidence)],
     ]
 
 

@@ -187,4 +187,5 @@ def dims_sigma(result: Fit, *, free: bool = False) -> Array:
     base = result.model.dims(p)
     slope = np.stack([(result.model.dims(p + 1e-4 * np.eye(count)[k]) - base) / 1e-4 for k in range(count)], axis=1)
     covariance = result.free_covariance if free else result.covariance
-    return np.asarray(np.sqrt(np.einsum("ik,kl,il->i", slope, covariance, slope)), dtype=np.float64)
+    variance = np.sum((slope @ covariance) * slope, axis=1)
+    return np.sqrt(np.maximum(variance, 0.0), dtype=np.float64)
