@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 # MuJoCo ships no complete stubs
-# pyright: reportAttributeAccessIssue=false
 import os
 import platform
 import shutil

@@ -255,9 +255,7 @@ def decimate(file: Path, max_faces: int) -> None:
     welded.merge_vertices(merge_tex=True, merge_norm=True)
     vertices, faces = np.asarray(welded.vertices), np.asarray(welded.faces)
     if len(faces) > max_faces:
-        vertices, faces = fast_simplification.simplify(
-            vertices.astype(np.float32), faces.astype(np.int32), target_count=max_faces
-        )
+        vertices, faces, *_ = fast_simplification.simplify(vertices, faces, target_count=max_faces)
     lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices]
     lines += [f"f {a} {b} {c}" for a, b, c in np.asarray(faces) + 1]
     file.write_text("\n".join(lines) + "\n")

@@ -1,6 +1,4 @@
 """Physics by MuJoCo, on the CPU."""
-# pyright: reportAttributeAccessIssue=false
-# (the checker cannot see the names of a native module)
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@ files of their own beside their OBJ, which the scene references. Files are writt
 UsdPhysics has one friction pair and a restitution per material; how two materials combine is the engine's choice
 (PhysX: average; MuJoCo: larger), so the friction of a contact can differ between engines although the files agree.
 """
-# pyright: reportAttributeAccessIssue=false
-# (the checker cannot see the names of a native module)
 
 from __future__ import annotations
 

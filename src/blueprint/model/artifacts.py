@@ -70,7 +70,7 @@ class Assets(Artifact):
 
 
 class Physics(Artifact):
-    """Objects with mass, friction and colliders, at rest. Files: colliders/NAME/000.obj ..., and the assets' objects/."""
+    """Objects with mass, friction and colliders, at rest. Files: colliders/NAME/000.obj ..., the assets' objects/."""
 
     objects: tuple[PhysicalObject, ...]
     settle: SettleTest

@@ -39,8 +39,8 @@ class StageRun(Model):
     backend: dict[str, str]
     files_digest: str
     version: str = ""
-    tools: dict[str, str] = {}
-    settings: dict[str, JsonValue] = {}
+    tools: dict[str, str]
+    settings: dict[str, JsonValue]
 
 
 class Provenance(Model):

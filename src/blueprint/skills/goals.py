@@ -4,7 +4,6 @@ It shares no code with the planner and does not know what was planned. Every con
 value and its bound; an attempt succeeds when all of them hold, and fails for the cause of the first that does not.
 Lengths in metres, angles in degrees, forces in newtons, world frame: z up, the table's surface at z = 0.
 """
-# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

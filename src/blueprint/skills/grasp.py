@@ -7,6 +7,7 @@ contacts means force closure. Candidates are then tested against the scene with 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,7 +17,6 @@ from numpy.typing import NDArray
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.skills.cell import Cell
 from blueprint.skills.solids import Solid, corners, solid
-import itertools
 
 Array = NDArray[np.float64]
 
@@ -162,7 +162,7 @@ def sample_grasps(
         for T in tools:
             quality, kind = _quality(T, own, width, opening, cos, center_of_mass)
             found.append(Grasp(invert(T_world_object) @ T, width, opening, quality, kind))
-    return _spread(found, KEPT)
+    return tuple(_spread(found, KEPT))
 
 
 def available(cell: Cell, gripper: GripperShape, name: str, grasps: tuple[Grasp, ...], qpos: Array) -> list[Grasp]:

@@ -6,6 +6,7 @@ same seed gives the same path on a slow machine.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.model.scene import RobotArm
-import itertools
 
 Array = NDArray[np.float64]
 Valid = Callable[[Array], bool]
@@ -143,8 +143,10 @@ def _line_targets(start: Array, goal: Array, limits: Limits, fps: int) -> Array:
     if reach.max() < 1e-6:
         return np.zeros((0, len(start)))
     with np.errstate(divide="ignore"):
-        bounds = [float((limit / reach).min()) for limit in (limits.velocity, limits.acceleration, limits.jerk)]
-    share = _profile(*bounds, fps)
+        velocity, acceleration, jerk = (
+            float((limit / reach).min()) for limit in (limits.velocity, limits.acceleration, limits.jerk)
+        )
+    share = _profile(velocity, acceleration, jerk, fps)
     return start + share[:, None] * (goal - start)
 
 

@@ -39,7 +39,7 @@ class Solid:
         """(V, 3) of all pieces."""
         return np.concatenate(self.pieces)
 
-    def inside(self, points: Array, *, deeper_than: float) -> Array:
+    def inside(self, points: Array, *, deeper_than: float) -> NDArray[np.int64]:
         """(N,) how many pieces hold each point deeper than this below their surface [m]."""
         count = np.zeros(len(points), dtype=np.int64)
         for planes in self.planes:

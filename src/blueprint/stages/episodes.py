@@ -43,7 +43,8 @@ WAYS_TRIED = 30  # grasps tried for reach and place, before a start is given up
 class EpisodesConfig(Config):
     """count: of episodes, dealt to the tasks in turn. fps: control and recording rate [Hz].
 
-    retries: further attempts after a failed one; jitter_m, jitter_deg: how far starts vary from the capture (more where that leaves no room for a grasp)
+    retries: further attempts after a failed one; jitter_m, jitter_deg: how far starts vary
+    from the capture (more where that leaves no room for a grasp)
     grasp_samples: surface points per object from which grasps are built
     """
 
@@ -158,7 +159,7 @@ def _start(plan: Plan, task: Task, rng: np.random.Generator) -> tuple[Array | No
     for variation in range(STARTS_TRIED):
         jitter_m, jitter_deg = ((1 + WIDER * variation) * jitter for jitter in (plan.cfg.jitter_m, plan.cfg.jitter_deg))
         qpos = varied_start(
-            plan.skills.cell, plan.polygon, plan.simulator, rng, jitter_m, float(np.deg2rad(jitter_deg))
+            plan.skills.cell, plan.skills.table, plan.simulator, rng, jitter_m, float(np.deg2rad(jitter_deg))
         )
         if qpos is None:
             continue

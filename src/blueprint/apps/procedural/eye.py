@@ -1,6 +1,4 @@
 """An off-screen view of a MuJoCo model that changes between draws. Lives in one process; close it by `with`."""
-# pyright: reportAttributeAccessIssue=false
-# MuJoCo's C module ships no type stubs.
 
 from __future__ import annotations
 

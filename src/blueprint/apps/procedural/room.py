@@ -5,8 +5,6 @@ pixel grid shifted a little, are averaged. That gives soft shadows, ambient occl
 renderer that has none of them (accumulation buffer: Haeberli and Akeley, SIGGRAPH 1990).
 """
 
-# pyright: reportAttributeAccessIssue=false
-# MuJoCo's C module ships no type stubs.
 from __future__ import annotations
 
 from dataclasses import dataclass

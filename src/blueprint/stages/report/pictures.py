@@ -2,7 +2,6 @@
 
 Every function that draws runs in a forked child (see `core.execute`), since graphics contexts do not survive a fork.
 """
-# pyright: reportAttributeAccessIssue=false
 
 from __future__ import annotations
 

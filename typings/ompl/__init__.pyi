@@ -1,0 +1,4 @@
+# A native module without type information.
+from typing import Any
+
+def __getattr__(name: str) -> Any: ...
