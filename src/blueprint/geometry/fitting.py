@@ -188,4 +188,4 @@ def dims_sigma(result: Fit, *, free: bool = False) -> Array:
     slope = np.stack([(result.model.dims(p + 1e-4 * np.eye(count)[k]) - base) / 1e-4 for k in range(count)], axis=1)
     covariance = result.free_covariance if free else result.covariance
     variance = np.sum((slope @ covariance) * slope, axis=1)
-    return np.sqrt(np.maximum(variance, 0.0), dtype=np.float64)
+    return np.array([float(v) ** 0.5 for v in np.maximum(variance, 0.0)])

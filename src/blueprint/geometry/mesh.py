@@ -34,7 +34,7 @@ def prism_mesh(solid: Prism, *, corner: int = 12, levels: int = 6) -> Mesh:
     if len(solid.profile) > 1:
         levels = 24
     if solid.wall > 0:
-        return container_mesh(solid, corner, levels)
+        return container_mesh(solid, corner, 18)
     smooth = _smooth_profile(solid, levels)
     rings = []
     heights = np.linspace(0, solid.height, levels + 1)
