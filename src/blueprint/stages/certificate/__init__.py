@@ -78,17 +78,8 @@ def certificate(
     """Raises IntegrityError when a receipt is missing, a file is not what its receipt says, or the artifacts are not
     of one lineage. A failed check is no error: it is written down and lowers the suitability."""
     made: tuple[Artifact, ...] = (
-        capture,
-        reconstruction,
-        assets,
-        physics,
-        simscene,
-        workcell,
-        taskset,
-        episodes,
-        recording,
-        dataset,
-    )
+        capture, reconstruction, assets, physics, simscene, workcell, taskset, episodes, recording, dataset,
+    )  # fmt: skip
     receipts = {name: verified_receipt(artifact) for name, artifact in zip(ORDER, made, strict=True)}
     require_one_lineage(receipts)
     measurements = (
