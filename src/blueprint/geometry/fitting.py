@@ -178,7 +178,7 @@ def _priors(model: Model, p: Array) -> Array:
 def _covariance(jacobian: Array, size: int) -> Array:
     """Of the first `size` parameters; directions that nothing holds get a sigma of at most 1 (metre or unit)."""
     information = jacobian.T @ jacobian + np.eye(jacobian.shape[1])
-    return np.linalg.inv(information)[:size, :size]
+    return np.asarray(np.linalg.inv(information)[:size, :size], dtype=float)
 
 
 def dims_sigma(result: Fit, *, free: bool = False) -> Array:
@@ -188,4 +188,4 @@ def dims_sigma(result: Fit, *, free: bool = False) -> Array:
     slope = np.stack([(result.model.dims(p + 1e-4 * np.eye(count)[k]) - base) / 1e-4 for k in range(count)], axis=1)
     covariance = result.free_covariance if free else result.covariance
     variance = np.sum((slope @ covariance) * slope, axis=1)
-    return np.array([float(v) ** 0.5 for v in np.maximum(variance, 0.0)])
+    return np.asarray(np.sqrt(np.maximum(variance, 0.0)), dtype=float)
