@@ -88,7 +88,8 @@ def demonstrations(name: str, folder: Path, seeds: int) -> tuple[Workcell, list[
     simscene = simscene_of(name, folder)
     cell = workcell(simscene, WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
     offered = tasks(cell, simscene, TasksConfig(), _fresh(folder / "tasks")).save(folder / "tasks")
-    fits = fitting(simscene, cell.robot.gripper.max_opening_m)
+    narrow = fitting(simscene, cell.robot.gripper.max_opening_m)
+    fits = [body.name for body in simscene.bodies if body.name in narrow or cell.reachable[body.name]]
     by_object = {thing: [t for t in offered.tasks if t.object == thing] for thing in fits}
     chosen = [thing for thing in fits if by_object[thing]]
     dealt: list[Task] = [by_object[thing][k % len(by_object[thing])] for k in range(seeds) for thing in chosen]
