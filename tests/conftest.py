@@ -1,1 +1,7 @@
 """Puts this folder on the import path: tests share `toys`, `toy_episodes` and `toy_whole`."""
+
+import os
+
+# As the command line does: OpenMP's threads do not survive a fork, and results must not depend on the number of cores.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")

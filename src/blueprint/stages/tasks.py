@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,16 @@ def tasks(workcell: Workcell, simscene: SimScene, cfg: TasksConfig, out: Path) -
             f"{workcell.robot.title} can do nothing in this scene; e.g. {next(iter(refused.items()), 'no objects')}",
             "see `refused` in the tasks artifact of a wider choice of tasks.families, or bring graspable objects",
         )
-    return TaskSet(tasks=tuple(made), refused=refused)
+    return TaskSet(tasks=_interleaved(made), refused=refused)
+
+
+def _interleaved(made: list[Task]) -> tuple[Task, ...]:
+    """In turn over the objects, each starting with another family: so that few episodes show much of the scene."""
+    by_object: dict[str, list[Task]] = {}
+    for task in made:
+        by_object.setdefault(task.object, []).append(task)
+    turned = [some[k % len(some) :] + some[: k % len(some)] for k, some in enumerate(by_object.values(), start=1)]
+    return tuple(task for turn in zip_longest(*turned) for task in turn if task is not None)
 
 
 def _viewers_right(simscene: SimScene) -> NDArray[np.float64]:
