@@ -1,6 +1,6 @@
 """`make bars-spine`: the bars of part 1/7, a line per row; exit 1 if any fails.
 
-    python -m bench.bars_spine [GROUP ...]      groups: the modules of bench/spine
+python -m bench.bars_spine [GROUP ...]      groups: the modules of bench/spine
 """
 
 from __future__ import annotations
