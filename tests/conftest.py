@@ -3,6 +3,6 @@
 import os
 
 # As the command line does: OpenMP's threads do not survive a fork, and results must not depend on the number of cores.
-os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is first imported, by whichever test comes first
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+os.environ.setdefault("MUJOCO_GL", "egl")  # read when mujoco is first imported, by whichever test comes first

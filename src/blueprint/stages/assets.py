@@ -32,14 +32,13 @@ class AssetsConfig(Config):
     """Settings of the stage.
 
     min_pixels: smaller instances are dropped; min_height_m: flatter ones too
-    max_faces: of a mesh; texture_px: side of a texture; jobs: processes at once, 0 = one per core
+    max_faces: of a mesh; texture_px: side of a texture
     """
 
     min_pixels: int = Field(default=150, ge=30)
     min_height_m: float = Field(default=0.004, gt=0)
     max_faces: int = Field(default=4000, ge=200)
     texture_px: int = Field(default=512, ge=64)
-    jobs: int = Field(default=0, ge=0)
 
 
 class _Outcome(Model):
@@ -63,7 +62,7 @@ def assets(capture: Capture, reconstruction: Reconstruction, cfg: AssetsConfig, 
         (folder / RECORD).write_text(outcome.model_dump_json(indent=1) + "\n")
 
     items = [(instance.name, instance) for instance in reconstruction.instances]
-    folders = map_items(work, items, out / "objects", what="objects", jobs=cfg.jobs)
+    folders = map_items(work, items, out / "objects", what="objects")
     outcomes = [_Outcome.model_validate_json((folder / RECORD).read_bytes()) for folder in folders]
     kept = tuple(outcome.asset for outcome in outcomes if outcome.asset is not None)
     if not kept:

@@ -27,7 +27,7 @@ from blueprint.model.artifacts import Assets, Physics, Reconstruction
 from blueprint.model.materials import Material, material_of, named
 from blueprint.model.scene import Collider, ObjectAsset, PhysicalObject, Sourced
 from blueprint.model.spatial import Pose
-from blueprint.stages.rest import RestConfig, come_to_rest, settle_test
+from blueprint.stages.physics.rest import RestConfig, come_to_rest, settle_test
 
 SETTLE_FILE = "settle.xml"
 QUIET_FILE = "quiet.xml"
