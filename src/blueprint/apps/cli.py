@@ -27,6 +27,9 @@ Run the same command again after a crash or a changed setting: only what is miss
 """
 
 
+_DEMO_EPISODES = 8  # enough to show every object, few enough for two minutes on two cores
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     # One BLAS thread: results must not depend on the number of cores, and stages fork a process per core.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -153,6 +156,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         arguments.capture = make_capture(arguments.out / "capture", arguments.seed or 0)
     arguments.scene = arguments.out
     arguments.simulator = "mujoco"
+    arguments.set = [f"episodes.count={_DEMO_EPISODES}", *arguments.set]
     return _run(arguments)
 
 
