@@ -51,8 +51,20 @@ class Completion:
     depth_error_m: float
 
 
-def complete(views: tuple[View, ...], label: int, *, base_z: float, depth_sigma_m: float, max_faces: int) -> Completion:
-    """Raises ValueError when fewer than 30 surface points were seen."""
+def complete(
+    views: tuple[View, ...],
+    label: int,
+    *,
+    base_z: float,
+    base_sigma_m: float = 0.0,
+    depth_sigma_m: float,
+    max_faces: int,
+) -> Completion:
+    """Raises ValueError when fewer than 30 surface points were seen.
+
+    base_z: of the surface that the object stands on [m]; base_sigma_m: how well that is known (the foot itself is never
+    seen), which adds to the sigma of every height
+    """
     evidence = gather(views, label, base_z=base_z)
     if len(evidence.points) < 30:
         raise ValueError(f"only {len(evidence.points)} surface points were seen")
@@ -60,7 +72,7 @@ def complete(views: tuple[View, ...], label: int, *, base_z: float, depth_sigma_
     for best in ideals(evidence, base_z, noise)[:3]:
         if best.cost > HOPELESS_COST:
             continue
-        ideal = _ideal(best, evidence, views, label)
+        ideal = _ideal(best, evidence, views, label, base_sigma_m)
         fits = best.cost / (POINT_SUPPORT + OUTLINE_SUPPORT) < FREEFORM_COST
         if ideal.silhouette_iou > (LEAST_IOU if fits else CLEAR_IOU) and ideal.depth_error_m < LARGEST_DEPTH_ERROR_M:
             return ideal
@@ -86,7 +98,7 @@ def evidence_cost(found: Fit) -> float:
     return found.cost + PARAMETER_COST * len(found.parameters) + found.model.rarity + (NEARLY_ROUND if oval else 0.0)
 
 
-def _ideal(best: Fit, evidence: Evidence, views: tuple[View, ...], label: int) -> Completion:
+def _ideal(best: Fit, evidence: Evidence, views: tuple[View, ...], label: int, base_sigma_m: float) -> Completion:
     solid = best.solid
     mesh = prism_mesh(solid)
     axes = solid.rotation
@@ -100,6 +112,7 @@ def _ideal(best: Fit, evidence: Evidence, views: tuple[View, ...], label: int) -
     hidden = _extrapolated(solid, evidence, axes, dims)
     fitted, free = dims_sigma(best)[order], dims_sigma(best, free=True)[order]
     sigma = np.sqrt(fitted**2 + FLOOR_SIGMA_M**2 + (SCALE_SIGMA * dims) ** 2 + (EXTRAPOLATED_SIGMA * hidden) ** 2)
+    sigma[2] = np.hypot(sigma[2], base_sigma_m)
     guessed = (free > GUESSED_SHARE * dims) | (hidden > 0.5 * dims)
     iou, error = agreement(mesh, views, label)
     inferred = (bool(guessed[0]), bool(guessed[1]), bool(guessed[2]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,17 +49,26 @@ class _Outcome(Model):
     reason: str
 
 
+@dataclass(frozen=True)
+class SensorNoise:
+    """depth_sigma_m: of a reading at 1 m; base_sigma_m: of the support's height under an object [m]."""
+
+    depth_sigma_m: float
+    base_sigma_m: float
+
+
 @stage(version="1")
 def assets(capture: Capture, reconstruction: Reconstruction, cfg: AssetsConfig, out: Path) -> Assets:
     """Complete every instance of the reconstruction. Raises InfeasibleError when none can be kept."""
     views = read_views(reconstruction)
     names = {instance.label: instance.name for instance in reconstruction.instances}
     standing = stands(views, sorted(names))
+    noise = SensorNoise(reconstruction.depth_sigma_m, reconstruction.support.residual_m)
 
     def work(instance: Instance, folder: Path) -> None:
         stand = standing[instance.label]
         below = names.get(stand.carrier, "table")
-        outcome = make_asset(instance, views, reconstruction.depth_sigma_m, stand, below, cfg, folder)
+        outcome = make_asset(instance, views, noise, stand, below, cfg, folder)
         (folder / RECORD).write_text(outcome.model_dump_json(indent=1) + "\n")
 
     items = [(instance.name, instance) for instance in reconstruction.instances]
@@ -88,7 +98,7 @@ def read_views(reconstruction: Reconstruction) -> tuple[View, ...]:
 def make_asset(
     instance: Instance,
     views: tuple[View, ...],
-    depth_sigma_m: float,
+    noise: SensorNoise,
     stand: Stand,
     below: str,
     cfg: AssetsConfig,
@@ -100,7 +110,12 @@ def make_asset(
         return _Outcome(asset=None, reason=f"a fragment of {pixels} pixels; at least {cfg.min_pixels} are needed")
     try:
         done = complete(
-            views, instance.label, base_z=stand.base_z, depth_sigma_m=depth_sigma_m, max_faces=cfg.max_faces
+            views,
+            instance.label,
+            base_z=stand.base_z,
+            base_sigma_m=noise.base_sigma_m,
+            depth_sigma_m=noise.depth_sigma_m,
+            max_faces=cfg.max_faces,
         )
     except ValueError as error:
         return _Outcome(asset=None, reason=str(error))
