@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,15 @@ def unwrap(mesh: Mesh) -> Array:
     options.padding, options.resolution = 3, 512
     atlas.generate(xatlas.ChartOptions(), options)
     _, index, uv = atlas[0]
+    _never_destroy(atlas)
     return np.clip(uv.astype(float), 0.0, 1.0)[index.astype(np.int64)]
+
+
+def _never_destroy(atlas: xatlas.Atlas) -> None:
+    """xatlas can lose a worker's wake-up while it shuts its threads down, and then waits for that worker for ever (seen
+    once in some hundred objects). So it is never shut down: the process that bakes an object ends soon after.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(atlas))
 
 
 def bake(mesh: Mesh, views: Sequence[View], label: int, symmetries: Sequence[Array], size: int = 512) -> Bake:
