@@ -49,7 +49,7 @@ def unwrap(mesh: Mesh) -> Array:
 
 def _never_destroy(atlas: xatlas.Atlas) -> None:
     """xatlas can lose a worker's wake-up while it shuts its threads down, and then waits for that worker for ever (seen
-    once in some hundred objects). So it is never shut down: the process that bakes an object ends soon after.
+    here once). So it is never shut down: the process that bakes an object ends soon after.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(atlas))
 

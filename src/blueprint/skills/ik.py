@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,14 +76,6 @@ class ArmKinematics:
     def _good(self, error: Array) -> bool:
         position, rotation = np.linalg.norm(error[:3]), np.linalg.norm(error[3:])
         return bool(position < POSITION_TOLERANCE_M and rotation < ROTATION_TOLERANCE_RAD)
-
-    def solve_any(self, T_world_tool: Array, starts: Iterable[Array]) -> Array | None:
-        """The first solution from several starts."""
-        for start in starts:
-            found = self.solve(T_world_tool, start)
-            if found is not None:
-                return found
-        return None
 
     def margin(self, joints: Array) -> float:
         """Distance to the nearest joint limit as a share of the joint's half range, in [0, 1]."""
