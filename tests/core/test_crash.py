@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,13 +63,16 @@ def test_items_that_were_changed_after_they_finished_run_again(tmp_path):
 
 def test_children_die_with_a_killed_run(tmp_path):
     child = start(tmp_path)
-    wait_for(tmp_path / "trace" / "item 1")
-    family = descendants(child.pid)
-    assert len(family) >= 2
+    family: list[int] = []
+
+    def stage_and_item_live() -> bool:
+        family[:] = descendants(child.pid)
+        return len(family) >= 2
+
+    wait_until(stage_and_item_live, "a stage's process and an item's")
     child.kill()
     child.wait()
-    time.sleep(0.3)
-    assert not [pid for pid in family if running(pid)]
+    wait_until(lambda: not [pid for pid in family if running(pid)], "the end of every descendant")
 
 
 def test_one_writer_at_a_time(tmp_path):
@@ -84,14 +88,21 @@ def test_one_writer_at_a_time(tmp_path):
 
 
 def wait_for(path: Path, seconds: float = 20.0) -> None:
+    wait_until(path.exists, str(path), seconds)
+
+
+def wait_until(holds: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
     end = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < end, f"{path} never came"
+    while not holds():
+        assert time.monotonic() < end, f"{what} never came"
         time.sleep(0.005)
 
 
 def descendants(pid: int) -> list[int]:
-    children = [int(c) for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
+    try:
+        children = [int(c) for t in Path(f"/proc/{pid}/task").iterdir() for c in (t / "children").read_text().split()]
+    except (ProcessLookupError, FileNotFoundError):  # it ended as we looked
+        return []
     return children + [grandchild for child in children for grandchild in descendants(child)]
 
 

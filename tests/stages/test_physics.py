@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -136,10 +137,11 @@ def test_what_would_topple_off_the_table_stays_on_a_wider_one(
 
 
 def test_crashed_decomposition_falls_back_to_a_hull_and_says_so(
-    inputs: tuple[Assets, Reconstruction], tmp_path: Path
+    inputs: tuple[Assets, Reconstruction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("blueprint.geometry.colliders.decompose", lambda *args, **options: os.abort())
     bowl = placed(inputs[0], ["bowl"], {})
-    made = physics(bowl, inputs[1], SimulatorMujoco(), PhysicsConfig(coacd_timeout_s=0.05), tmp_path)
+    made = physics(bowl, inputs[1], SimulatorMujoco(), PhysicsConfig(), tmp_path)
     assert made.objects[0].collider_method.startswith("hull: decomposition failed")
     assert len(made.objects[0].colliders) == 1
 

@@ -116,7 +116,7 @@ def last_lines(log: Path | None, count: int = _LOG_LINES) -> str:
     if log is None or not log.exists():
         return ""
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 8192))
+        file.seek(max(0, log.stat().st_size - 65536))  # a native crash lists its whole stack and all modules
         text = file.read().decode(errors="replace")
     lines = [line for line in text.splitlines() if line.strip()]
     fatal = [number for number, line in enumerate(lines) if line.startswith("Fatal Python error")]
