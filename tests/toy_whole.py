@@ -27,7 +27,8 @@ def make_all(folder: Path) -> Made:
     """Every artifact in `folder`/NAME, each with its receipt."""
     made: Made = {"reconstruction": toys.make_reconstruction(folder / "reconstruction")}
     made["capture"] = capture_of(made["reconstruction"], folder / "capture")
-    for name, make in (("assets", toys.make_assets), ("physics", toys.make_physics), ("simscene", toys.make_simscene)):
+    makers = {"assets": toys.make_assets, "articulation": toys.make_articulation, "physics": toys.make_physics}
+    for name, make in (*makers.items(), ("simscene", toys.make_simscene)):
         made[name] = make(folder / name)
     made["workcell"] = toy_episodes.make_workcell(folder / "workcell")
     made["taskset"] = toy_episodes.make_taskset(folder / "taskset")
@@ -42,8 +43,13 @@ def make_all(folder: Path) -> Made:
     made["dataset"] = dataset.function(
         made["workcell"], made["taskset"], made["episodes"], made["recording"], DatasetConfig(), folder / "dataset"
     ).save(folder / "dataset")
-    inputs = {"reconstruction": ("capture",), "assets": ("reconstruction",), "physics": ("assets",)}
-    inputs |= {"simscene": ("physics",), "workcell": ("simscene",), "taskset": ("workcell",)}
+    inputs = {"reconstruction": ("capture",), "assets": ("reconstruction",), "articulation": ("assets",)}
+    inputs |= {
+        "physics": ("articulation",),
+        "simscene": ("physics",),
+        "workcell": ("simscene",),
+        "taskset": ("workcell",),
+    }
     inputs |= {"episodes": ("workcell", "taskset"), "recording": ("workcell", "episodes"), "dataset": ("recording",)}
     for name in ("capture", *inputs):
         write_receipt(name, made, inputs.get(name, ()))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from blueprint.formats.obj import TexturedMesh, write_obj
 from blueprint.geometry.transforms import invert, matrix_to_rows, transform_points
-from blueprint.model.artifacts import Assets, Physics, Reconstruction, SimScene
+from blueprint.model.artifacts import Articulation, Assets, Physics, Reconstruction, SimScene
 from blueprint.model.capture import Camera
 from blueprint.model.scene import CameraView, Instance, ObjectAsset, Primitive, Support
 from blueprint.model.spatial import Pose
@@ -205,14 +205,19 @@ def make_assets(out: Path) -> Assets:
     return Assets(objects=objects, dropped={}).save(out)
 
 
+def make_articulation(out: Path) -> Articulation:
+    """The toys, none of which moves in parts."""
+    return Articulation(objects=make_assets(out).objects).save(out)
+
+
 def make_physics(out: Path) -> Physics:
     """The real stage on the toys; its inputs lie in `out`/inputs."""
     from blueprint.backends.simulator_mujoco import SimulatorMujoco
     from blueprint.stages.physics import PhysicsConfig, physics
 
-    assets = make_assets(out / "inputs/assets")
+    parts = make_articulation(out / "inputs/articulation")
     reconstruction = make_reconstruction(out / "inputs/reconstruction")
-    return physics(assets, reconstruction, SimulatorMujoco(), PhysicsConfig(), out).save(out)
+    return physics(parts, reconstruction, SimulatorMujoco(), PhysicsConfig(), out).save(out)
 
 
 def make_simscene(out: Path) -> SimScene:

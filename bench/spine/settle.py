@@ -15,7 +15,8 @@ from pathlib import Path
 from bench.rows import Row, captures
 from blueprint.backends.reconstructor_rgbd import ReconstructorRgbd
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
-from blueprint.model.artifacts import Assets, Capture, Physics, Reconstruction, SimScene, Source
+from blueprint.model.artifacts import Articulation, Assets, Capture, Physics, Reconstruction, SimScene, Source
+from blueprint.stages.articulation import ArticulationConfig, articulation
 from blueprint.stages.assets import AssetsConfig, assets
 from blueprint.stages.capture import CaptureConfig, capture
 from blueprint.stages.physics import PhysicsConfig, physics
@@ -64,11 +65,17 @@ def physics_of(name: str, folder: Path) -> Physics:
     """The stages up to physics on a real capture; what already lies in `folder` is not made again."""
     if (folder / "physics/artifact.json").exists():
         return Physics.load(folder / "physics")
-    made = assets_of(name, folder)
+    made = articulation_of(name, folder)
     scene = Reconstruction.load(folder / "reconstruction")
     out = folder / "physics"
     out.mkdir(parents=True, exist_ok=True)
     return physics(made, scene, SimulatorMujoco(), PhysicsConfig(), out).save(out)
+
+
+def articulation_of(name: str, folder: Path) -> Articulation:
+    made = assets_of(name, folder)
+    (folder / "articulation").mkdir(parents=True, exist_ok=True)
+    return articulation(made, ArticulationConfig(), folder / "articulation").save(folder / "articulation")
 
 
 def assets_of(name: str, folder: Path) -> Assets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from blueprint.core.stage import Stage
+from blueprint.stages.articulation import articulation
 from blueprint.stages.assets import assets
 from blueprint.stages.capture import capture
 from blueprint.stages.certificate import certificate
@@ -20,6 +21,7 @@ STAGES: tuple[Stage, ...] = (
     capture,
     reconstruction,
     assets,
+    articulation,
     physics,
     simscene,
     workcell,

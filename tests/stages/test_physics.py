@@ -12,7 +12,7 @@ import toys
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core.errors import SettingsError
 from blueprint.geometry.transforms import matrix_to_pose
-from blueprint.model.artifacts import Assets, Physics, Reconstruction
+from blueprint.model.artifacts import Articulation, Physics, Reconstruction
 from blueprint.model.scene import ObjectAsset
 from blueprint.model.spatial import Pose
 from blueprint.stages.physics import Override, PhysicsConfig, physics, table_polygon
@@ -24,12 +24,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Physics:
 
 
 @pytest.fixture(scope="module")
-def inputs(made: Physics) -> tuple[Assets, Reconstruction]:
+def inputs(made: Physics) -> tuple[Articulation, Reconstruction]:
     root = made.root / "inputs"
-    return Assets.load(root / "assets"), Reconstruction.load(root / "reconstruction")
+    return Articulation.load(root / "articulation"), Reconstruction.load(root / "reconstruction")
 
 
-def placed(assets: Assets, names: list[str], poses: dict[str, Pose]) -> Assets:
+def placed(assets: Articulation, names: list[str], poses: dict[str, Pose]) -> Articulation:
     """Some of the toys, some of them elsewhere."""
 
     def put(asset: ObjectAsset) -> ObjectAsset:
@@ -67,7 +67,7 @@ def test_mass_is_volume_times_density_and_says_so(made: Physics) -> None:
     assert all(item.friction.source and item.restitution.source for item in made.objects)
 
 
-def test_the_user_knows_better(inputs: tuple[Assets, Reconstruction], tmp_path: Path) -> None:
+def test_the_user_knows_better(inputs: tuple[Articulation, Reconstruction], tmp_path: Path) -> None:
     assets = placed(inputs[0], ["cracker_box"], {})
     override = Override(mass_kg=0.3, friction=0.6, material="wood")
     cfg = PhysicsConfig(overrides={"cracker_box": override})
@@ -77,13 +77,13 @@ def test_the_user_knows_better(inputs: tuple[Assets, Reconstruction], tmp_path: 
     assert "user" in box.friction.source
 
 
-def test_unknown_override_lists_the_objects(inputs: tuple[Assets, Reconstruction], tmp_path: Path) -> None:
+def test_unknown_override_lists_the_objects(inputs: tuple[Articulation, Reconstruction], tmp_path: Path) -> None:
     cfg = PhysicsConfig(overrides={"teapot": Override(mass_kg=1.0)})
     with pytest.raises(SettingsError, match="soup_can"):
         physics(*inputs, SimulatorMujoco(), cfg, tmp_path)
 
 
-def test_sunk_object_is_lifted_by_its_depth_only(inputs: tuple[Assets, Reconstruction], tmp_path: Path) -> None:
+def test_sunk_object_is_lifted_by_its_depth_only(inputs: tuple[Articulation, Reconstruction], tmp_path: Path) -> None:
     sunk = placed(inputs[0], ["soup_can"], {"soup_can": at(0.05, -0.06, 0.042)})
     made = physics(sunk, inputs[1], SimulatorMujoco(), PhysicsConfig(), tmp_path)
     (can,) = made.objects
@@ -92,7 +92,7 @@ def test_sunk_object_is_lifted_by_its_depth_only(inputs: tuple[Assets, Reconstru
     assert made.settle.passed
 
 
-def test_interlocked_objects_move_apart_sideways(inputs: tuple[Assets, Reconstruction], tmp_path: Path) -> None:
+def test_interlocked_objects_move_apart_sideways(inputs: tuple[Articulation, Reconstruction], tmp_path: Path) -> None:
     close = {"soup_can": at(0.0, 0.0, 0.05), "mustard_bottle": at(0.055, 0.0, 0.0875)}
     pair = placed(inputs[0], list(close), close)
     made = physics(pair, inputs[1], SimulatorMujoco(), PhysicsConfig(), tmp_path)
@@ -104,7 +104,7 @@ def test_interlocked_objects_move_apart_sideways(inputs: tuple[Assets, Reconstru
 
 
 def test_toppling_object_is_spawned_where_it_comes_to_lie(
-    inputs: tuple[Assets, Reconstruction], tmp_path: Path
+    inputs: tuple[Articulation, Reconstruction], tmp_path: Path
 ) -> None:
     tilt = np.deg2rad(60)
     T = np.eye(4)
@@ -116,14 +116,16 @@ def test_toppling_object_is_spawned_where_it_comes_to_lie(
     assert made.objects[0].moved_deg > 20
 
 
-def test_table_reaches_under_what_stands_across_its_edge(inputs: tuple[Assets, Reconstruction], tmp_path: Path) -> None:
+def test_table_reaches_under_what_stands_across_its_edge(
+    inputs: tuple[Articulation, Reconstruction], tmp_path: Path
+) -> None:
     edge = placed(inputs[0], ["soup_can"], {"soup_can": at(0.46, 0.0, 0.05)})
     made = physics(edge, inputs[1], SimulatorMujoco(), PhysicsConfig(), tmp_path)
     assert made.objects[0].moved_m < 0.002
 
 
 def test_what_would_topple_off_the_table_stays_on_a_wider_one(
-    inputs: tuple[Assets, Reconstruction], tmp_path: Path
+    inputs: tuple[Articulation, Reconstruction], tmp_path: Path
 ) -> None:
     tilt = np.deg2rad(50)
     T = np.eye(4)
@@ -137,7 +139,7 @@ def test_what_would_topple_off_the_table_stays_on_a_wider_one(
 
 
 def test_crashed_decomposition_falls_back_to_a_hull_and_says_so(
-    inputs: tuple[Assets, Reconstruction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    inputs: tuple[Articulation, Reconstruction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("blueprint.geometry.colliders.decompose", lambda *args, **options: os.abort())
     bowl = placed(inputs[0], ["bowl"], {})
@@ -146,7 +148,7 @@ def test_crashed_decomposition_falls_back_to_a_hull_and_says_so(
     assert len(made.objects[0].colliders) == 1
 
 
-def test_same_inputs_give_the_same_files(inputs: tuple[Assets, Reconstruction], tmp_path: Path) -> None:
+def test_same_inputs_give_the_same_files(inputs: tuple[Articulation, Reconstruction], tmp_path: Path) -> None:
     bowl = placed(inputs[0], ["bowl"], {})
     texts = []
     for name in ("a", "b"):

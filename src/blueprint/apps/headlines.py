@@ -33,6 +33,11 @@ def _settle(artifact: dict[str, Any]) -> str:
     return f"{_count(len(artifact['objects']), 'object')}; left alone they move {drift}"
 
 
+def _joints(artifact: dict[str, Any]) -> str:
+    moving = [item for item in artifact["objects"] if item["joints"]]
+    return f"{_count(sum(len(item['joints']) for item in moving), 'joint')} in {_count(len(moving), 'object')}"
+
+
 def _certificate(artifact: dict[str, Any]) -> str:
     bounded = [m for m in artifact["measurements"] if m["passed"] is not None]
     passed = sum(m["passed"] for m in bounded)
@@ -43,6 +48,7 @@ _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
     "capture": lambda a: f"{a['name']}: {_count(len(a['frames']), 'frame')}",
     "reconstruction": lambda a: f"{_count(len(a['instances']), 'object')}; up from {a['up_source']}",
     "assets": lambda a: _count(len(a["objects"]), "mesh", "meshes"),
+    "articulation": _joints,
     "physics": _settle,
     "simscene": lambda a: _count(len(a["bodies"]), "body", "bodies"),
     "workcell": lambda a: (

@@ -50,6 +50,10 @@ class ReconstructorRgbd:
     def reconstruct(self, capture: Capture, cfg: ReconstructorConfig, out: Path) -> Reconstruction:
         """Raises InputError when no table is in view or nothing stands on it, SettingsError for absent boxes, masks."""
         first = capture.frames[0]
+        if first.depth is None:
+            raise InputError(
+                f"frame {first.id} has no depth", "photographs need another: --set run.reconstructor=photos"
+            )
         color = images.read_color(capture.path(first.color))
         depth = depths.remove_flying_pixels(np.load(capture.path(first.depth), allow_pickle=False))
         work = working_image(color, depth, first.camera)

@@ -146,7 +146,7 @@ def decompose(
     coacd.set_log_level("error")
     vertices, faces = (np.asarray(part) for part in mesh)
     if len(faces) > max_faces:
-        vertices, faces = quadric_collapsed((vertices, faces), max_faces)
+        vertices, faces = quadric_collapsed(mesh, max_faces)
     parts = coacd.run_coacd(
         coacd.Mesh(np.asarray(vertices, dtype=float), np.asarray(faces, dtype=np.int32)),
         threshold=threshold,

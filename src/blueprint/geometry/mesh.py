@@ -138,7 +138,7 @@ def simplified(mesh: Mesh, max_faces: int) -> Mesh:
     """The mesh with at most about `max_faces` faces, still closed (manifold3d keeps the surface a manifold).
 
     A larger tolerance does not always leave fewer faces: past some point pieces of a crumpled surface turn over and
-    multiply. So the tolerance stops at a twentieth of the size; quadric collapse does the rest where it stays closed.
+    multiply. So the tolerance ends at a twentieth of the size; quadric collapse does the rest where it stays closed.
     """
     vertices, faces = mesh
     if len(faces) <= max_faces:
@@ -158,7 +158,7 @@ def simplified(mesh: Mesh, max_faces: int) -> Mesh:
 
 
 def quadric_collapsed(mesh: Mesh, max_faces: int) -> Mesh:
-    """About `max_faces` faces by quadric edge collapse (fast-simplification): quick, faithful, may open a surface."""
+    """About `max_faces` faces by quadric edge collapse (fast-simplification): quick, but may open a surface."""
     import fast_simplification
 
     made = fast_simplification.simplify(mesh[0].astype(np.float32), mesh[1], target_count=max_faces)  # pyright: ignore

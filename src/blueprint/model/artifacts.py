@@ -1,7 +1,7 @@
 """The data flow of the product on one page: every artifact, in the order in which it is made.
 
-    Source -> Capture -> Reconstruction -> Assets -> Physics -> SimScene -> Workcell -> TaskSet -> Episodes
-    (Workcell, Episodes) -> Recording -> Dataset -> Certificate -> Report
+    Source -> Capture -> Reconstruction -> Assets -> Articulation -> Physics -> SimScene -> Workcell -> TaskSet
+    TaskSet -> Episodes ;  (Workcell, Episodes) -> Recording -> Dataset -> Certificate -> Report
 
 File names below are relative to the artifact's folder (`Artifact.path`).
 """
@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from blueprint.core.artifact import Artifact
-from blueprint.model.capture import Camera, Frame, UserBox, UserName
+from blueprint.model.capture import Camera, Frame, ScaleAnchor, StereoPair, UserBox, UserName
 from blueprint.model.certificate import Measurement, Provenance, StageRun, Suitability
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode
 from blueprint.model.scene import (
     CameraView,
+    Check,
     Instance,
     ObjectAsset,
     PhysicalObject,
@@ -23,6 +26,7 @@ from blueprint.model.scene import (
     SceneBody,
     SceneCamera,
     SettleTest,
+    StaticPart,
     Support,
 )
 from blueprint.model.spatial import Vec2
@@ -37,11 +41,17 @@ class Source(Artifact):
 
 
 class Capture(Artifact):
-    """Validated, undistorted, metric sensor data. Files: color/ID.png, depth/ID.npy, masks/ID.png (see `Frame`)."""
+    """Validated, undistorted, metric sensor data. Files: color/ID.png, depth/ID.npy, masks/ID.png (see `Frame`).
+
+    kind `scene`: somebody else's model instead of pictures; its files lie below scene/, `scene` names the main one
+    """
 
     name: str
-    kind: Literal["rgbd", "rgbd_sequence"]
+    kind: Literal["rgbd", "rgbd_sequence", "rgb", "rgb_multiview", "stereo", "scene"]
     frames: tuple[Frame, ...]
+    stereo: StereoPair | None = None
+    anchors: tuple[ScaleAnchor, ...] = ()
+    scene: str | None = None
     boxes: tuple[UserBox, ...] = ()
     names: tuple[UserName, ...] = ()
     licence: str = ""
@@ -52,14 +62,21 @@ class Reconstruction(Artifact):
     """Where the support, the cameras and the objects are.
 
     Files: color/ID.png, depth/ID.npy (float32 (H, W) [m], flying pixels removed, 0 = none),
-    labels/ID.png (16-bit, 0 = background, else `Instance.label`), support.png (texture)
+    labels/ID.png (16-bit, 0 = background, else `Instance.label`), support.png (texture),
+    given/NAME/... (meshes of instances that came complete), statics/NAME/... (what stands fixed)
+    views: none where no camera took part (an imported scene)
+    scale_source: what made it metric (a depth sensor, a marker of 50 mm, the file's own units)
+    licences: licence of every model checkpoint or file that took part -> whether it permits commercial use
     """
 
     views: tuple[CameraView, ...]
     support: Support
     instances: tuple[Instance, ...]
+    statics: tuple[StaticPart, ...] = ()
     depth_sigma_m: float  # sensor noise at 1 m
     up_source: str  # how gravity was found
+    scale_source: str = "depth sensor"
+    licences: dict[str, bool] = Field(default_factory=dict)
 
 
 class Assets(Artifact):
@@ -69,11 +86,27 @@ class Assets(Artifact):
     dropped: dict[str, str]  # instance name -> why it was not kept
 
 
+class Articulation(Artifact):
+    """What opens and slides. objects: the assets, cut into parts where they move. Files: objects/ as in `Assets`.
+
+    doubts: object name -> what was found but not sure enough to move
+    """
+
+    objects: tuple[ObjectAsset, ...]
+    doubts: dict[str, str] = Field(default_factory=dict)
+
+
 class Physics(Artifact):
-    """Objects with mass, friction and colliders, at rest. Files: colliders/NAME/000.obj ..., the assets' objects/."""
+    """Objects with mass, friction and colliders, at rest.
+
+    Files: colliders/NAME/000.obj ... (moving parts: colliders/NAME/PART/000.obj ...), the assets' objects/, statics/
+    checks: what the physics validator measured, of every object
+    """
 
     objects: tuple[PhysicalObject, ...]
+    statics: tuple[StaticPart, ...] = ()
     settle: SettleTest
+    checks: tuple[Check, ...] = ()
 
 
 class SimScene(Artifact):

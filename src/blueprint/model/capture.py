@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from blueprint.core.artifact import Model
@@ -23,17 +25,43 @@ class Frame(Model):
     """One RGB-D view, undistorted and pixel-aligned.
 
     color: PNG, 8-bit RGB, (height, width, 3)
-    depth: `.npy` float32 (height, width) [m] along the optical axis, 0 = no reading
+    depth: `.npy` float32 (height, width) [m] along the optical axis, 0 = no reading; None = a photograph
     mask: 16-bit PNG of user labels, 0 = background, or None
     T_world_camera: maps camera points into the capture's own world frame; None for an unposed single view
     """
 
     id: str
     color: str
-    depth: str
+    depth: str | None = None
     mask: str | None = None
     camera: Camera
     T_world_camera: Matrix4 | None = None
+
+
+class StereoPair(Model):
+    """A rectified pair: depth = fx * baseline_m / (disparity + doffs), in the left picture. left, right: frame ids."""
+
+    left: str
+    right: str
+    baseline_m: float = Field(gt=0)
+    doffs: float = 0.0
+
+
+class ScaleAnchor(Model):
+    """What makes photographs metric.
+
+    marker: ArUco or AprilTag `dictionary` with an edge of `size_m`; object: the named object's dimension `axis` is
+    `size_m`; points: two pixels of a frame (x, y) whose distance is `size_m`; class_prior: a usual height, the last
+    resort, and marked as such
+    """
+
+    type: Literal["marker", "object", "points", "class_prior"]
+    size_m: float = Field(gt=0)
+    dictionary: str = ""
+    name: str = ""
+    axis: Literal["x", "y", "z", "longest"] = "longest"
+    frame: str = ""
+    pixels: tuple[tuple[float, float], ...] = ()
 
 
 class UserBox(Model):

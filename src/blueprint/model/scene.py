@@ -39,16 +39,81 @@ class Support(Model):
     seen_fraction: float
 
 
+class Joint(Model):
+    """How a moving part hangs on its parent; axis and origin in the object frame, at the captured (closed) pose.
+
+    axis: unit, right-handed; limits: lower, upper [rad] or [m], 0 = as captured; damping, friction: [N m s/rad], [N m]
+    or [N s/m], [N]; None = by the physics stage; evidence: what spoke for it, strongest first
+    """
+
+    name: str
+    type: Literal["revolute", "prismatic"]
+    parent: str
+    child: str
+    axis: Vec3
+    origin: Vec3
+    limits: tuple[float, float]
+    damping: float | None = None
+    friction: float | None = None
+    confidence: float
+    source: Literal["asset", "user", "category", "model", "geometry"]
+    evidence: tuple[str, ...] = ()
+
+
+class Part(Model):
+    """A rigid piece of an articulated object. mesh: OBJ in the object frame (closed); texture: PNG or None."""
+
+    name: str
+    mesh: str
+    texture: str | None = None
+    mass_kg: float | None = None
+
+
+class GivenModel(Model):
+    """An object that came as a complete mesh, with its joints if it has any.
+
+    parts: the first is the base; files below the reconstruction's given/NAME/
+    mass_kg, friction: as the file says, None = the physics stage decides; anchored: fixed to the world, None = unknown
+    """
+
+    parts: tuple[Part, ...]
+    joints: tuple[Joint, ...] = ()
+    pose: Pose
+    mass_kg: float | None = None
+    friction: float | None = None
+    anchored: bool | None = None
+    source: str
+
+
+class StaticPart(Model):
+    """Something fixed that is no object: a shelf board, a bin's wall, a room's shell. World frame.
+
+    mesh: OBJ; colliders: OBJ files of convex pieces; empty = the mesh's own hull
+    """
+
+    name: str
+    text: str
+    mesh: str
+    texture: str | None = None
+    colliders: tuple[str, ...] = ()
+
+
 class Instance(Model):
-    """One object in the label images. name: unique slug; label: pixel value (1..)."""
+    """One object in the label images, or one that came as a model.
+
+    name: unique slug; label: pixel value (1..), 0 = none; category: a key of `model/categories.py`, or empty
+    """
 
     name: str
     label: int
     text: str
     text_source: Literal["user", "file", "rule", "model"]
-    mask_source: Literal["auto", "box", "mask", "model"]
+    category: str = ""
+    category_confidence: float = 0.0
+    mask_source: Literal["auto", "box", "mask", "model", "given"]
     pixels: int
     confidence: float
+    given: GivenModel | None = None
 
 
 # ------------------------------------------------------------------ assets
@@ -65,6 +130,9 @@ class Primitive(Model):
     pose: Pose
 
 
+DimSource = Literal["measured", "inferred", "given"]
+
+
 class ObjectAsset(Model):
     """One separate object, metric, in its canonical frame: origin at the centre of its bounding box, z up as it stood.
 
@@ -73,19 +141,22 @@ class ObjectAsset(Model):
     dims_m: extents along x, y, z of the object frame; dims_sigma_m: one standard deviation of each;
     dims_source: `measured` where both ends were seen, `inferred` where one was guessed (thickness along the ray)
     primitive: the ideal shape that fits, if one does
-    T_world_object: where it stood in the capture
+    pose: where it stood in the capture (T_world_object)
+    parts, joints: of what moves: the first part is the base; none = one rigid piece. `mesh` is the whole, as captured
+    anchored: it cannot be lifted off its place (a cabinet); mass_kg, friction: given with the asset, else None
     """
 
     name: str
     text: str
+    text_source: Literal["user", "file", "rule", "model"] = "rule"
+    category: str = ""
+    category_confidence: float = 0.0
     mesh: str
     texture: str
     seen_faces: str
     dims_m: Vec3
     dims_sigma_m: Vec3
-    dims_source: tuple[
-        Literal["measured", "inferred"], Literal["measured", "inferred"], Literal["measured", "inferred"]
-    ]
+    dims_source: tuple[DimSource, DimSource, DimSource]
     method: str
     primitive: Primitive | None
     pose: Pose
@@ -95,6 +166,11 @@ class ObjectAsset(Model):
     depth_error_median_m: float
     volume_m3: float
     support: str  # name of the object below, or "table"
+    parts: tuple[Part, ...] = ()
+    joints: tuple[Joint, ...] = ()
+    anchored: bool = False
+    mass_kg: float | None = None
+    friction: float | None = None
 
 
 # ------------------------------------------------------------------ physics
@@ -122,8 +198,64 @@ class Inertia(Model):
     quat_wxyz: Quat
 
 
+class PhysicalPart(Model):
+    """A moving part of an object, everything in the object frame at the captured pose."""
+
+    part: Part
+    joint: Joint
+    mass_kg: Sourced
+    inertia: Inertia
+    colliders: tuple[Collider, ...]
+    collider_method: str
+
+
+class SoftBody(Model):
+    """A deformable object as a MuJoCo flex.
+
+    file: `.npz` with points (V, 3) [m], elements (E, dim + 1), object frame; dim: 1 rope, 2 cloth, 3 volume
+    """
+
+    file: str
+    dim: Literal[1, 2, 3]
+    young_pa: float
+    poisson: float
+    damping: float
+    thickness_m: float
+    source: str
+
+
+class Ranges(Model):
+    """What domain randomisation may vary, as factors of the nominal value or absolute offsets."""
+
+    mass: tuple[float, float]
+    friction: tuple[float, float]
+    restitution: tuple[float, float]
+    center_of_mass_m: float
+    source: str
+
+
+class Check(Model):
+    """One measurement of the physics validator. subject: object name, or `scene`.
+
+    fix: what was done about it (`applied: ...`) or is advised; passed None: not measured, `fix` says why
+    """
+
+    id: str
+    subject: str
+    severity: Literal["error", "warning", "info"]
+    text: str
+    measured: float | None
+    unit: str
+    bound: float | None
+    passed: bool | None
+    fix: str = ""
+
+
 class PhysicalObject(Model):
-    """An object that can be simulated. friction: sliding coefficient; pose: where it rests without penetration."""
+    """An object that can be simulated. friction: sliding coefficient; pose: where it rests without penetration.
+
+    mass, inertia and colliders are those of the object, or of its base where it has moving `parts`
+    """
 
     asset: ObjectAsset
     material: str
@@ -134,6 +266,9 @@ class PhysicalObject(Model):
     restitution: Sourced
     colliders: tuple[Collider, ...]
     collider_method: str
+    parts: tuple[PhysicalPart, ...] = ()
+    soft: SoftBody | None = None
+    ranges: Ranges | None = None
     pose: Pose
     moved_m: float  # distance from the captured position
     moved_deg: float
@@ -172,10 +307,13 @@ class SceneCamera(Model):
 
 
 class SceneBody(Model):
-    """A free body by its name in the MJCF and USD files."""
+    """A body by its name in the MJCF and USD files. anchored: it has no free joint; joints: names of those it has."""
 
     name: str
     text: str
+    category: str = ""
+    anchored: bool = False
+    joints: tuple[str, ...] = ()
     prim_path: str
     mass_kg: float
     dims_m: Vec3

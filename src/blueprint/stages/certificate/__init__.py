@@ -12,6 +12,7 @@ from blueprint.core.errors import IntegrityError
 from blueprint.core.stage import stage
 from blueprint.core.store import Receipt, damage, read_receipt
 from blueprint.model.artifacts import (
+    Articulation,
     Assets,
     Capture,
     Certificate,
@@ -32,6 +33,7 @@ ORDER = (
     "capture",
     "reconstruction",
     "assets",
+    "articulation",
     "physics",
     "simscene",
     "workcell",
@@ -65,6 +67,7 @@ def certificate(
     capture: Capture,
     reconstruction: Reconstruction,
     assets: Assets,
+    articulation: Articulation,
     physics: Physics,
     simscene: SimScene,
     workcell: Workcell,
@@ -78,7 +81,8 @@ def certificate(
     """Raises IntegrityError when a receipt is missing, a file is not what its receipt says, or the artifacts are not
     of one lineage. A failed check is no error: it is written down and lowers the suitability."""
     made: tuple[Artifact, ...] = (
-        capture, reconstruction, assets, physics, simscene, workcell, taskset, episodes, recording, dataset,
+        capture, reconstruction, assets, articulation, physics, simscene, workcell, taskset, episodes, recording,
+        dataset,
     )  # fmt: skip
     receipts = {name: verified_receipt(artifact) for name, artifact in zip(ORDER, made, strict=True)}
     require_one_lineage(receipts)

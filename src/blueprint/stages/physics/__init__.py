@@ -23,7 +23,7 @@ from blueprint.formats.obj import TexturedMesh, read_obj, write_obj
 from blueprint.geometry import colliders as shapes
 from blueprint.geometry.inertia import solid_inertia, solid_moments
 from blueprint.geometry.transforms import Array, pose_to_matrix, rotation_angle, transform_points
-from blueprint.model.artifacts import Assets, Physics, Reconstruction
+from blueprint.model.artifacts import Articulation, Physics, Reconstruction
 from blueprint.model.materials import Material, material_of, named
 from blueprint.model.scene import Collider, ObjectAsset, PhysicalObject, Sourced
 from blueprint.model.spatial import Pose
@@ -70,17 +70,17 @@ class PhysicsConfig(Config):
 
 @stage(version="1")
 def physics(
-    assets: Assets, reconstruction: Reconstruction, simulator: Simulator, cfg: PhysicsConfig, out: Path
+    articulation: Articulation, reconstruction: Reconstruction, simulator: Simulator, cfg: PhysicsConfig, out: Path
 ) -> Physics:
     """Objects that a simulator can hold: at rest, without penetration.
 
     Raises SettingsError for an override that names no object or no material, InputError for a reserved object name.
     """
-    _check_names(cfg, assets)
-    shutil.copytree(assets.path("objects"), out / "objects", dirs_exist_ok=True)
-    work = [(asset.name, _Work(asset, assets.path(asset.mesh), cfg)) for asset in assets.objects]
+    _check_names(cfg, articulation)
+    shutil.copytree(articulation.path("objects"), out / "objects", dirs_exist_ok=True)
+    work = [(asset.name, _Work(asset, articulation.path(asset.mesh), cfg)) for asset in articulation.objects]
     map_items(_collide, work, out / "colliders", what="colliders", timeout_s=2 * cfg.coacd_timeout_s + 60)
-    objects = [_physical(asset, assets, cfg, out) for asset in assets.objects]
+    objects = [_physical(asset, articulation, cfg, out) for asset in articulation.objects]
     spawned = _on_table(objects, reconstruction, simulator, cfg.rest, out)
     test = settle_test(out / SETTLE_FILE, [item.asset.name for item in spawned], simulator, cfg.rest)
     if not test.passed:
@@ -88,8 +88,8 @@ def physics(
     return Physics(objects=tuple(spawned), settle=test)
 
 
-def _check_names(cfg: PhysicsConfig, assets: Assets) -> None:
-    names = [asset.name for asset in assets.objects]
+def _check_names(cfg: PhysicsConfig, articulation: Articulation) -> None:
+    names = [asset.name for asset in articulation.objects]
     for reserved in (TABLE_BODY, "world", "floor"):
         if reserved in names:
             raise InputError(f"no object may be named {reserved!r}", "give it another name in the capture")
@@ -105,9 +105,9 @@ def _check_names(cfg: PhysicsConfig, assets: Assets) -> None:
 # ------------------------------------------------------------------ mass and friction
 
 
-def _physical(asset: ObjectAsset, assets: Assets, cfg: PhysicsConfig, out: Path) -> PhysicalObject:
+def _physical(asset: ObjectAsset, articulation: Articulation, cfg: PhysicsConfig, out: Path) -> PhysicalObject:
     """The object before it has come to rest."""
-    mesh = read_obj(assets.path(asset.mesh))
+    mesh = read_obj(articulation.path(asset.mesh))
     material, material_source = material_of(f"{asset.text} {asset.name}")
     override = cfg.overrides.get(asset.name, Override())
     if override.material is not None:
