@@ -52,7 +52,7 @@ _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
     "physics": _settle,
     "simscene": lambda a: _count(len(a["bodies"]), "body", "bodies"),
     "workcell": lambda a: (
-        f"{a['robot']['title']}; reaches {sum(a['reachable'].values())} of {_count(len(a['bodies']), 'object')}"
+        f"{a['robot']['title']}; reaches {sum(a['reachable'].values())} of {_count(len(a['reachable']), 'object')}"
     ),
     "tasks": lambda a: f"{_count(len(a['tasks']), 'task')}, {len(a['refused'])} refused",
     "episodes": _episodes,

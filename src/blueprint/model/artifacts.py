@@ -138,6 +138,11 @@ class Workcell(Artifact):
     table_polygon: tuple[Vec2, ...]
     reachable: dict[str, bool]
 
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Names of the bodies that can be carried; all others are obstacles."""
+        return tuple(body.name for body in self.bodies if body.movable)
+
 
 class TaskSet(Artifact):
     """Tasks that the scene admits; refused: task id -> why it is not feasible."""

@@ -307,18 +307,27 @@ class SceneCamera(Model):
 
 
 class SceneBody(Model):
-    """A body by its name in the MJCF and USD files. anchored: it has no free joint; joints: names of those it has."""
+    """A body by its name in the MJCF and USD files.
+
+    anchored: it has no free joint; joints: names of those between its parts; soft: a flex, not a rigid body
+    """
 
     name: str
     text: str
     category: str = ""
     anchored: bool = False
     joints: tuple[str, ...] = ()
+    soft: bool = False
     prim_path: str
     mass_kg: float
     dims_m: Vec3
     pose: Pose
     collider_count: int
+
+    @property
+    def movable(self) -> bool:
+        """One rigid piece that can be carried: what grasps are planned for."""
+        return not (self.anchored or self.joints or self.soft)
 
 
 # ------------------------------------------------------------------ robot

@@ -98,7 +98,7 @@ def _prepare(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: Ep
     from blueprint.skills.grasp import gripper_shape, sample_grasps
     from blueprint.skills.primitives import Skills
 
-    cell = Cell.load(workcell.path(workcell.mjcf), workcell.robot, tuple(body.name for body in workcell.bodies))
+    cell = Cell.load(workcell.path(workcell.mjcf), workcell.robot, workcell.objects)
     gripper, grasps = gripper_shape(cell), {}
     for name in sorted({task.object for task in taskset.tasks}):
         rng = np.random.default_rng([cfg.seed, cell.objects.index(name)])

@@ -51,7 +51,7 @@ def tasks(workcell: Workcell, simscene: SimScene, cfg: TasksConfig, out: Path) -
     from blueprint.skills.wording import instruction, spoken_names
 
     rng = np.random.default_rng(cfg.seed)
-    cell = Cell.load(workcell.path(workcell.mjcf), workcell.robot, tuple(body.name for body in workcell.bodies))
+    cell = Cell.load(workcell.path(workcell.mjcf), workcell.robot, workcell.objects)
     polygon, right = np.array(workcell.table_polygon), _viewers_right(simscene)
     offered = list(proposals(cell, polygon, cfg.jitter_m, cfg.families, cfg.targets_per_object, rng))
     positions = {name: cell.pose(cell.home_qpos, name)[:2, 3] for name in cell.objects}

@@ -44,7 +44,9 @@ def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
     from blueprint.skills.cell import Cell
 
     installed = robots.ensure(cfg.robot)
-    names = tuple(body.name for body in simscene.bodies)
+    names = tuple(body.name for body in simscene.bodies if body.movable)
+    if not names:
+        raise InfeasibleError("nothing in the scene can be carried", "every object is anchored, soft or has joints")
     T_world_base, pedestal = _choose_base(simscene, installed, names, cfg, out / "probe")
     arm = robot_mjcf.mount(simscene.path(simscene.mjcf), installed, T_world_base, pedestal, out)
     cell = Cell.load(out / "workcell.xml", arm, names)
