@@ -11,7 +11,18 @@ import traceback
 
 from bench.rows import Row
 
-GROUPS = ("masks", "completion", "multiview", "photos", "articulation", "stability", "decomposition", "usd", "settled_twice", "fuzz")
+GROUPS = (
+    "masks",
+    "completion",
+    "multiview",
+    "photos",
+    "articulation",
+    "stability",
+    "decomposition",
+    "usd",
+    "settled_twice",
+    "fuzz",
+)
 
 
 def measure(group: str) -> list[Row]:
