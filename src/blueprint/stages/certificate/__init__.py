@@ -89,6 +89,7 @@ def certificate(
     measurements = (
         *checks.of_reconstruction(reconstruction, cfg.support_residual_m),
         *checks.of_assets(assets, cfg.depth_error_m, cfg.silhouette_iou),
+        *checks.of_articulation(articulation),
         *checks.of_physics(physics, simscene, cfg.drift_m, cfg.drift_deg, cfg.penetration_m),
         *checks.of_episodes(workcell, taskset, episodes, cfg.first_attempt, cfg.within_retries),
         *checks.of_dataset(episodes, recording, dataset),
@@ -111,7 +112,7 @@ def certificate(
         reasons=verdict.reasons,
         measurements=measurements,
         stages=tuple(stage_run(receipts[name]) for name in ORDER),
-        warnings=warnings(capture, assets),
+        warnings=warnings(capture, reconstruction, assets),
     )
     content = {"schema": SCHEMA, **result.model_dump(mode="json", exclude={"file"})}
     (out / result.file).write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -165,7 +166,7 @@ def stage_run(receipt: Receipt) -> StageRun:
     )
 
 
-def warnings(capture: Capture, assets: Assets) -> tuple[str, ...]:
+def warnings(capture: Capture, reconstruction: Reconstruction, assets: Assets) -> tuple[str, ...]:
     """What a reader has to know although no check failed."""
     found = []
     if rule.is_procedural(capture.origin):
@@ -174,5 +175,7 @@ def warnings(capture: Capture, assets: Assets) -> tuple[str, ...]:
         found.append("the capture states no licence: clear the rights before sharing data made from it")
     if not capture.origin:
         found.append("the capture does not say where it comes from")
+    barred = sorted(name for name, commercial in reconstruction.licences.items() if not commercial)
+    found += [f"not for commercial use: {name}" for name in barred]
     found += [f"object {name} was dropped: {why}" for name, why in sorted(assets.dropped.items())]
     return tuple(found)

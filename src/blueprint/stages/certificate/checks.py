@@ -10,6 +10,7 @@ import numpy as np
 from blueprint.formats.lerobot_check import check_dataset
 from blueprint.formats.obj import read_obj
 from blueprint.model.artifacts import (
+    Articulation,
     Assets,
     Dataset,
     Episodes,
@@ -69,7 +70,7 @@ def of_reconstruction(made: Reconstruction, residual_m: float) -> list[Measureme
     sources = Counter(instance.mask_source for instance in made.instances)
     named = ", ".join(f"{count} {source}" for source, count in sorted(sources.items()))
     return [
-        stated("scale.source", stage, "metric scale comes from the depth sensor, as its unit is stated", None),
+        stated("scale.source", stage, f"metric scale comes from: {made.scale_source}", None),
         stated("scale.depth_noise", stage, "depth noise at 1 m", made.depth_sigma_m, "m"),
         stated("gravity.source", stage, f"direction of gravity: {made.up_source}", None, scope="inferred"),
         judged(
@@ -88,11 +89,16 @@ def of_assets(made: Assets, depth_error_m: float, silhouette_iou: float) -> list
         found += [
             judged(f"assets.{name}.watertight", stage, f"{name}: edges not shared by two faces",
                    float(open_edges(made, thing)), "", "==", 0.0),
+            stated(f"assets.{name}.seen", stage, f"{name}: share of the surface seen by a camera", thing.seen_fraction),
+        ]  # fmt: skip
+        if "given" in thing.dims_source:
+            found.append(stated(f"assets.{name}.given", stage, f"{name} came as a model: {thing.method}", None))
+            continue
+        found += [
             judged(f"assets.{name}.silhouette", stage, f"{name}: outline against its mask (IoU)",
                    thing.silhouette_iou, "", ">=", silhouette_iou),
             judged(f"assets.{name}.depth", stage, f"{name}: median distance to the depth image",
                    thing.depth_error_median_m, "m", "<=", depth_error_m),
-            stated(f"assets.{name}.seen", stage, f"{name}: share of the surface seen by a camera", thing.seen_fraction),
         ]  # fmt: skip
         guessed = [axis for axis, source in zip("xyz", thing.dims_source, strict=True) if source == "inferred"]
         if guessed:
@@ -142,6 +148,36 @@ def of_physics(
             ("penetration", "deepest contact at spawn", settle.max_penetration_m, "m", penetration_m),
         ):
             found.append(judged(f"settle.{stage}.{key}", stage, text, measured, unit, "<=", bound))
+    return [*found, *_validated(made)]
+
+
+def _validated(made: Physics) -> list[Measurement]:
+    """One measurement per kind of check of the physics validator: how many things fail it."""
+    found = []
+    for key in sorted({check.id for check in made.checks}):
+        some = [check for check in made.checks if check.id == key]
+        failed = [check for check in some if check.passed is False]
+        named = f": {', '.join(check.subject for check in failed)}" if failed else ""
+        text = f"{some[0].text}, of {sum(check.passed is not None for check in some)} checked{named}"
+        if some[0].severity == "error":
+            found.append(judged(f"validator.{key}", "physics", f"fail: {text}", float(len(failed)), "", "==", 0.0))
+        else:
+            found.append(stated(f"validator.{key}", "physics", f"warned of: {text}", float(len(failed))))
+    return found
+
+
+def of_articulation(made: Articulation) -> list[Measurement]:
+    """What moves, how sure that is and why; what may move but was left fixed."""
+    stage = "articulation"
+    found = []
+    for thing in made.objects:
+        for joint in thing.joints:
+            why = "; ".join(joint.evidence) or joint.source
+            text = f"{thing.name}: {joint.child} is {joint.type}, confidence ({why})"
+            scope: Scope = "measured" if joint.source in ("asset", "user") else "inferred"
+            found.append(stated(f"articulation.{thing.name}.{joint.name}", stage, text, joint.confidence, scope=scope))
+    for name, doubt in sorted(made.doubts.items()):
+        found.append(stated(f"articulation.{name}.doubt", stage, f"{name} is kept rigid: {doubt}", None))
     return found
 
 

@@ -64,13 +64,14 @@ def report(
 ) -> Report:
     """Write report/index.html and its pictures. Needs no server and no network to look at."""
     shown = films.chosen(episodes, recording, cfg.episodes)
-    view = reconstruction.views[0]
+    view = page.viewpoint(reconstruction, simscene)
     size = (view.camera.width, view.camera.height)
     drawings = {
-        "simulation": partial(_still, renderer, simscene.path(simscene.mjcf), None, "capture", size, cfg.supersample),
-        "overlay": partial(_overlay, reconstruction),
+        "simulation": partial(_still, renderer, simscene.path(simscene.mjcf), None, view.name, size, cfg.supersample),
         "sources": partial(_sources, reconstruction),
     }
+    if reconstruction.views:
+        drawings["overlay"] = partial(_overlay, reconstruction)
     table = pictures.Turntable(frames=cfg.turntable_frames)
     for thing in assets.objects:
         drawings[f"object_{thing.name}"] = partial(pictures.draw_turntable, renderer, assets, thing, table)
@@ -85,7 +86,7 @@ def report(
         )
     map_items(_draw, list(drawings.items()), out / "report" / MEDIA, what="report pictures")
     made = page.Made(
-        capture, reconstruction, assets, physics, workcell, taskset, episodes, recording, dataset, certificate
+        capture, reconstruction, assets, physics, simscene, workcell, taskset, episodes, recording, dataset, certificate
     )
     content = page.content(made, renderer, shown, cfg.films, cfg.turntable_frames)
     page.write(content, out / "report")
@@ -113,7 +114,8 @@ def _overlay(reconstruction: Reconstruction, folder: Path) -> None:
 
 
 def _sources(reconstruction: Reconstruction, folder: Path) -> None:
-    """The captured picture and the table's texture, as they are."""
-    shutil.copyfile(reconstruction.path(reconstruction.views[0].color), folder / "capture.png")
+    """The captured picture and the table's texture, as they are; what there is of both."""
+    if reconstruction.views:
+        shutil.copyfile(reconstruction.path(reconstruction.views[0].color), folder / "capture.png")
     if reconstruction.support.texture is not None:
         shutil.copyfile(reconstruction.path(reconstruction.support.texture), folder / "table.png")

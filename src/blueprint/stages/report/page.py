@@ -20,12 +20,13 @@ from blueprint.model.artifacts import (
     Physics,
     Reconstruction,
     Recording,
+    SimScene,
     TaskSet,
     Workcell,
 )
 from blueprint.model.certificate import Measurement
 from blueprint.model.episode import EpisodeRecord
-from blueprint.model.scene import PhysicalObject
+from blueprint.model.scene import Check, Joint, PhysicalObject, SceneCamera
 from blueprint.stages.certificate.checks import at_first
 from blueprint.stages.certificate.rule import LEVELS
 from blueprint.stages.report import drawings, films, pictures
@@ -39,6 +40,15 @@ FAMILIES = {
     "place_into": "Place into",
 }
 
+LEADS = {
+    "rgbd": "One RGB-D view",
+    "rgbd_sequence": "A sequence of {} RGB-D views",
+    "rgb": "One photograph",
+    "rgb_multiview": "{} photographs",
+    "stereo": "A stereo pair",
+    "scene": "An imported scene",
+}
+
 
 @dataclass(frozen=True)
 class Made:
@@ -48,6 +58,7 @@ class Made:
     reconstruction: Reconstruction
     assets: Assets
     physics: Physics
+    simscene: SimScene
     workcell: Workcell
     taskset: TaskSet
     episodes: Episodes
@@ -80,7 +91,9 @@ def content(made: Made, renderer: Renderer, shown: list[EpisodeRecord], large: i
     """Everything the template reads."""
     return {
         "capture": made.capture,
-        "view": made.reconstruction.views[0],
+        "lead": LEADS[made.capture.kind].format(len(made.capture.frames)),
+        "camera": viewpoint(made.reconstruction, made.simscene).camera,
+        "photographed": bool(made.reconstruction.views),
         "support": made.reconstruction.support,
         "reconstruction": made.reconstruction,
         "certificate": made.certificate,
@@ -141,17 +154,38 @@ def _object(made: Made, item: PhysicalObject, turns: int) -> dict[str, Any]:
         "dims": list(zip("xyz", thing.dims_m, thing.dims_sigma_m, thing.dims_source, strict=True)),
         "item": item,
         "thing": thing,
-        "colliders": len(item.colliders),
+        "colliders": len(item.colliders) + sum(len(part.colliders) for part in item.parts),
+        "joints": [joint_text(part.joint) for part in item.parts],
+        "faults": [f"{check.text}: {check.fix}" for check in faults_of(made.physics, thing.name)],
         "reachable": made.workcell.reachable.get(thing.name),
         "moved": moved,
     }
 
 
+def faults_of(physics: Physics, name: str) -> list[Check]:
+    """What the physics validator does not accept of an object."""
+    return [check for check in physics.checks if check.subject == name and check.passed is False]
+
+
 def first_turn(made: Made, item: PhysicalObject, turns: int) -> int:
     """The frame of the turntable that shows the object as the capture's camera saw it: the turntable's eye is at -y."""
-    eye = np.array([row[3] for row in made.reconstruction.views[0].T_world_camera[:3]])
+    eye = np.array([row[3] for row in viewpoint(made.reconstruction, made.simscene).T_world_camera[:3]])
     x, y, _ = transform_points(invert(pose_to_matrix(item.asset.pose)), eye[None])[0]
     return round((-np.pi / 2 - np.arctan2(y, x)) / (2 * np.pi) * turns) % turns
+
+
+def viewpoint(reconstruction: Reconstruction, simscene: SimScene) -> SceneCamera:
+    """The first camera of the capture; of a scene that no camera saw, the first of the simulation."""
+    if not reconstruction.views:
+        return simscene.cameras[0]
+    return next(camera for camera in simscene.cameras if camera.name == "capture")
+
+
+def joint_text(joint: Joint) -> str:
+    """How far it opens, and how sure that is."""
+    low, high = joint.limits
+    span = f"{np.rad2deg(high - low):.0f}°" if joint.type == "revolute" else f"{_mm(high - low)} mm"
+    return f"{joint.type} {joint.child}, {span}, {joint.source} ({_percent(joint.confidence)} sure)"
 
 
 def color_of(made: Made, name: str) -> str:
