@@ -47,10 +47,11 @@ def describe(color: NDArray[np.uint8], number: int) -> str:
 
 
 def slug(text: str, taken: set[str]) -> str:
-    """Lower-case letters, digits and underscores, starting with a letter, not in `taken`."""
+    """Lower-case letters, digits and underscores, starting with a letter; not in `taken`, to which it is added."""
     base = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "object"
     base = base if base[0].isalpha() else f"object_{base}"
     name, count = base, 2
     while name in taken:
         name, count = f"{base}_{count}", count + 1
+    taken.add(name)
     return name

@@ -52,6 +52,20 @@ def stands(views: tuple[View, ...], labels: Sequence[int]) -> dict[int, Stand]:
     return out
 
 
+def carriers(boxes: dict[str, tuple[Array, Array]]) -> dict[str, str]:
+    """Object -> the one whose top ends where it begins, judged by boxes (low, high) [m], world frame."""
+    out = {}
+    for name, (low, high) in boxes.items():
+        shares = {}
+        for other, (under, top) in boxes.items():
+            overlap = np.minimum(high, top)[:2] - np.maximum(low, under)[:2]
+            if other != name and abs(top[2] - low[2]) < TOP_TOLERANCE_M and low[2] > under[2] and np.all(overlap > 0):
+                shares[other] = float(np.prod(overlap))
+        if shares:
+            out[name] = max(shares, key=lambda other: shares[other])
+    return out
+
+
 def _cloud(views: tuple[View, ...], label: int) -> Array:
     parts = [np.zeros((0, 3))]
     for view in views:

@@ -23,8 +23,9 @@ from blueprint.geometry.stacking import Stand, stands
 from blueprint.geometry.texture import Bake, bake
 from blueprint.geometry.transforms import Array, invert, matrix_to_pose, transform_points
 from blueprint.model.artifacts import Assets, Capture, Reconstruction
-from blueprint.model.scene import Instance, ObjectAsset, Primitive
+from blueprint.model.scene import GivenModel, Instance, ObjectAsset, Primitive
 from blueprint.model.spatial import Vec3
+from blueprint.stages.given_assets import given_carriers, make_given
 
 RECORD = "object.json"
 
@@ -61,14 +62,19 @@ class SensorNoise:
 def assets(capture: Capture, reconstruction: Reconstruction, cfg: AssetsConfig, out: Path) -> Assets:
     """Complete every instance of the reconstruction. Raises InfeasibleError when none can be kept."""
     views = read_views(reconstruction)
-    names = {instance.label: instance.name for instance in reconstruction.instances}
+    names = {instance.label: instance.name for instance in reconstruction.instances if instance.given is None}
     standing = stands(views, sorted(names))
+    carrying = given_carriers(reconstruction)
     noise = SensorNoise(reconstruction.depth_sigma_m, reconstruction.support.residual_m)
 
     def work(instance: Instance, folder: Path) -> None:
-        stand = standing[instance.label]
-        below = names.get(stand.carrier, "table")
-        outcome = make_asset(instance, views, noise, stand, below, cfg, folder)
+        if instance.given is not None:
+            below = carrying.get(instance.name, "table")
+            outcome = _given_outcome(instance, instance.given, reconstruction, views, below, folder)
+        else:
+            stand = standing[instance.label]
+            below = names.get(stand.carrier, "table")
+            outcome = make_asset(instance, views, noise, stand, below, cfg, folder)
         (folder / RECORD).write_text(outcome.model_dump_json(indent=1) + "\n")
 
     items = [(instance.name, instance) for instance in reconstruction.instances]
@@ -76,9 +82,20 @@ def assets(capture: Capture, reconstruction: Reconstruction, cfg: AssetsConfig, 
     outcomes = [_Outcome.model_validate_json((folder / RECORD).read_bytes()) for folder in folders]
     kept = tuple(outcome.asset for outcome in outcomes if outcome.asset is not None)
     if not kept:
-        raise InfeasibleError("no object could be completed", "give boxes: --set reconstruction.boxes=boxes.json")
+        why = "; ".join(f"{name}: {outcome.reason}" for (name, _), outcome in zip(items, outcomes, strict=True))
+        hint = "give boxes: --set reconstruction.boxes=boxes.json" if views else "nothing in the scene is an object"
+        raise InfeasibleError(f"no object could be completed{': ' * bool(why)}{why[:400]}", hint)
     dropped = {name: outcome.reason for (name, _), outcome in zip(items, outcomes, strict=True) if outcome.reason}
     return Assets(objects=kept, dropped=dropped)
+
+
+def _given_outcome(
+    instance: Instance, given: GivenModel, made: Reconstruction, views: tuple[View, ...], below: str, folder: Path
+) -> _Outcome:
+    try:
+        return _Outcome(asset=make_given(instance, given, made, views, below, folder), reason="")
+    except ValueError as error:
+        return _Outcome(asset=None, reason=str(error))
 
 
 def read_views(reconstruction: Reconstruction) -> tuple[View, ...]:
@@ -144,6 +161,9 @@ def _written(instance: Instance, done: Completion, skin: Bake, stand: Stand, sup
     return ObjectAsset(
         name=instance.name,
         text=instance.text,
+        text_source=instance.text_source,
+        category=instance.category,
+        category_confidence=instance.category_confidence,
         mesh=f"{place}/visual.obj",
         texture=f"{place}/texture.png",
         seen_faces=f"{place}/seen_faces.npy",
