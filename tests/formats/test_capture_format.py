@@ -39,15 +39,28 @@ FIELDS = (
     ("gt", "objects", 0, "label"),
     ("depth_unit",),
     ("origin",),
+    ("anchors",),
+    ("anchors", 0),
+    ("anchors", 0, "type"),
+    ("anchors", 0, "size_m"),
+    ("anchors", 0, "pixels"),
+    ("anchors", 0, "name"),
+    ("stereo",),
+    ("stereo", "baseline_m"),
+    ("stereo", "doffs_px"),
+    ("frames", 0, "rgb_right"),
 )
 
 
 @settings(max_examples=120, deadline=None)
-@given(field=st.sampled_from(FIELDS), value=JSON)
-def test_any_value_in_any_field_is_read_or_refused(field: tuple, value: object) -> None:
+@given(field=st.sampled_from(FIELDS), value=JSON, kind=st.sampled_from(("rgbd", "rgb", "stereo")))
+def test_any_value_in_any_field_is_read_or_refused(field: tuple, value: object, kind: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = _folder(Path(name))
         meta = json.loads((folder / "capture.json").read_text())
+        meta |= {"kind": kind, "stereo": {"baseline_m": 0.1, "doffs_px": 0}}
+        meta["anchors"] = [{"type": "class_prior", "name": "chair"}]
+        meta["frames"][0]["rgb_right"] = "rgb/000000.png"
         inner = meta
         for key in field[:-1]:
             inner = inner[key]

@@ -43,7 +43,7 @@ def test_pixels_and_metres_survive(folder: Path, shot: Shot, tmp_path: Path) -> 
     seen = run(folder, tmp_path / "out")
     frame = seen.frames[0]
     assert frame.camera == CAMERA
-    depth = np.load(seen.path(frame.depth))
+    depth = np.load(seen.path(str(frame.depth)))
     assert depth.dtype == np.float32
     assert np.abs(depth - shot.depth).max() < 0.0006
     assert (np.asarray(Image.open(seen.path(frame.color))) == shot.color).all()
@@ -68,7 +68,7 @@ def test_a_zip_gives_the_same_capture_as_its_folder(folder: Path, tmp_path: Path
     a, b = run(folder, tmp_path / "a"), run(archive, tmp_path / "b")
     assert a.model_dump() == b.model_dump()
     for frame in a.frames:
-        assert a.path(frame.depth).read_bytes() == b.path(frame.depth).read_bytes()
+        assert a.path(str(frame.depth)).read_bytes() == b.path(str(frame.depth)).read_bytes()
 
 
 def loose(folder: Path, shot: Shot) -> Path:
@@ -124,7 +124,7 @@ def test_the_depth_unit_is_inferred_only_when_it_can_be_one(shot: Shot, tmp_path
     folder = loose(tmp_path / "scene", shot)
     (folder / "intrinsics.json").write_text(json.dumps({"K": K}))
     metric = run(folder, tmp_path / "a")
-    assert abs(np.median(np.load(metric.path(metric.frames[0].depth))) - np.median(shot.depth)) < 0.01
+    assert abs(np.median(np.load(metric.path(str(metric.frames[0].depth)))) - np.median(shot.depth)) < 0.01
     Image.fromarray(np.round(shot.depth * 5000).astype(np.uint16)).save(folder / "depth/depth_7.png")
     with pytest.raises(InputError, match="could be") as caught:
         run(folder, tmp_path / "b")
@@ -159,6 +159,10 @@ def camera_change(**values: float) -> Callable[[Path, Shot], None]:
 
 def frame_change(**values: object) -> Callable[[Path, Shot], None]:
     return lambda folder, shot: edit(folder, lambda meta: meta["frames"][0].update(values))
+
+
+def anchor_change(**values: object) -> Callable[[Path, Shot], None]:
+    return lambda folder, shot: edit(folder, lambda meta: meta.update(anchors=[values]))
 
 
 SHEAR = [[1, 0.4, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
@@ -210,7 +214,19 @@ REFUSED: dict[str, tuple[Callable[[Path, Shot], object], str, str]] = {
     "no frames": (lambda f, s: edit(f, lambda m: m.update(frames=[])), "no frames", "frames"),
     "no depth": (lambda f, s: edit(f, lambda m: m["frames"][0].pop("depth")), "no depth", "depth"),
     "not JSON": (lambda f, s: (f / "capture.json").write_text("{"), "capture.json is not valid JSON", "JSON"),
-    "a photograph": (lambda f, s: edit(f, lambda m: m.update(kind="rgb")), "no measured depth", "rgbd"),
+    "unknown kind": (lambda f, s: edit(f, lambda m: m.update(kind="lidar")), "kind 'lidar'", "rgb_multiview.*stereo"),
+    "stereo without baseline": (lambda f, s: edit(f, lambda m: m.update(kind="stereo")), "baseline", "metres"),
+    "anchor of unknown type": (anchor_change(type="ruler", size_m=1), r"anchors\[0\].type", "marker.*points"),
+    "anchor without size": (anchor_change(type="marker"), r"anchors\[0\].size_m", "size_m"),
+    "anchor of no size": (anchor_change(type="marker", size_m=-1), r"anchors\[0\].size_m", "size_m"),
+    "points without frame": (anchor_change(type="points", size_m=1, pixels=[[1, 1], [2, 2]]), "frame", "pixels"),
+    "points in an absent frame": (
+        anchor_change(type="points", size_m=1, pixels=[[1, 1], [2, 2]], frame="nine"),
+        "frame 'nine'",
+        "000000",
+    ),
+    "object without name": (anchor_change(type="object", size_m=1), "names nothing", "name"),
+    "class without prior": (anchor_change(type="class_prior", name="spoon"), "'spoon'", "chair.*size_m"),
     "unknown unit": (lambda f, s: edit(f, lambda m: m.update(depth_unit="furlong")), "furlong", "mm"),
 }
 

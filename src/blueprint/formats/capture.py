@@ -5,17 +5,25 @@ Reading gives a `RawCapture`: paths and numbers as the user wrote them, checked 
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from blueprint.core.errors import InputError
-from blueprint.model.capture import UserBox, UserName
+from blueprint.formats.anchors import read_anchors
+from blueprint.formats.json_file import number, read_json
+from blueprint.formats.json_file import of as _of
+from blueprint.model.capture import ScaleAnchor, StereoPair, UserBox, UserName
 
 Matrix = tuple[tuple[float, ...], ...]
-KINDS = ("rgbd", "rgbd_sequence")
+KINDS = {  # as written -> what it is
+    "rgbd": "rgbd",
+    "rgbd_sequence": "rgbd",
+    "rgb": "rgb",
+    "rgb_single": "rgb",
+    "rgb_multiview": "rgb",
+    "stereo": "stereo",
+}
 MOST_FRAMES = 2000
 
 
@@ -35,11 +43,13 @@ class RawCamera:
 
 @dataclass(frozen=True)
 class RawFrame:
+    """depth None: a photograph; camera None: nothing says how it was taken (EXIF may)."""
+
     id: str
     color: Path
-    depth: Path
+    depth: Path | None
     mask: Path | None
-    camera: RawCamera
+    camera: RawCamera | None
     T_world_camera: Matrix | None
 
 
@@ -53,8 +63,16 @@ class RawCapture:
     depth_unit: str
     boxes: tuple[UserBox, ...] = ()
     names: tuple[UserName, ...] = ()
+    stereo: StereoPair | None = None
+    anchors: tuple[ScaleAnchor, ...] = ()
     licence: str = ""
     origin: str = ""
+
+
+def kind_of(kind: str, frames: int) -> str:
+    """`Capture.kind` of so many frames. kind: a value of `KINDS`"""
+    many = {"rgbd": "rgbd_sequence", "rgb": "rgb_multiview", "stereo": "stereo"}
+    return kind if frames == 1 else many[kind]
 
 
 def read_capture(folder: Path) -> RawCapture:
@@ -66,15 +84,19 @@ def read_capture(folder: Path) -> RawCapture:
     kind = str(meta.get("kind", "rgbd"))
     if kind not in KINDS:
         raise InputError(
-            f"{file}: kind {kind!r} has no measured depth for every picture",
-            f"the classical path needs RGB-D; kinds read today: {', '.join(KINDS)}",
+            f"{file}: kind {kind!r} is not one that is read",
+            f"kinds: {', '.join(KINDS)}",
         )
     frames = meta.get("frames")
     if not isinstance(frames, list) or not frames:
-        raise InputError(f"{file} lists no frames", 'add "frames": [{"id", "rgb", "depth"}]')
+        raise InputError(f"{file} lists no frames", 'add "frames": [{"id", "rgb", "depth"}]; photographs need no depth')
     if len(frames) > MOST_FRAMES:
         raise InputError(f"{file} lists {len(frames)} frames; at most {MOST_FRAMES} are read", "choose key frames")
-    raw = tuple(_frame(folder, file, meta, entry, i) for i, entry in enumerate(frames))
+    kind = KINDS[kind]
+    raw = tuple(_frame(folder, file, meta, entry, i, kind) for i, entry in enumerate(frames))
+    stereo = None
+    if kind == "stereo":
+        raw, stereo = _stereo(folder, file, meta, raw)
     ids = [frame.id for frame in raw]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
@@ -82,24 +104,16 @@ def read_capture(folder: Path) -> RawCapture:
     licence, origin = _source(folder, meta)
     return RawCapture(
         name=str(meta.get("name") or folder.name),
-        kind="rgbd" if len(raw) == 1 else "rgbd_sequence",
+        kind=kind_of(kind, len(raw)),
         frames=raw,
         depth_unit=str(meta.get("depth_unit", "")),
         boxes=read_all_boxes(folder, ids),
         names=_names(file, meta),
+        stereo=stereo,
+        anchors=read_anchors(folder, file, meta),
         licence=str(meta.get("licence") or licence),  # what the capture says of itself comes first
         origin=str(meta.get("origin") or origin),
     )
-
-
-def read_json(file: Path) -> Any:
-    """Raises InputError for a missing file, bad JSON, or NaN."""
-    if not file.is_file():
-        raise InputError(f"{file} does not exist", "see docs/capture_format.md for the layout of a capture")
-    try:
-        return json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except (ValueError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{file} is not valid JSON: {error}", "check it with any JSON editor") from error
 
 
 def inside(folder: Path, relative: object, file: Path) -> Path:
@@ -113,13 +127,6 @@ def inside(folder: Path, relative: object, file: Path) -> Path:
     if not path.is_file():
         raise InputError(f"{file} names {relative}, which does not exist", "copy it, or remove it from the list")
     return path
-
-
-def number(value: object, what: str, file: Path) -> float:
-    """A finite float. Raises InputError."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{file}: {what} is {value!r}", "give a finite number")
-    return float(value)
 
 
 def read_boxes(file: Path, ids: list[str]) -> tuple[UserBox, ...]:
@@ -159,19 +166,22 @@ def read_all_boxes(folder: Path, ids: list[str]) -> tuple[UserBox, ...]:
     return tuple(boxes)
 
 
-def _frame(folder: Path, file: Path, meta: dict[str, Any], entry: object, index: int) -> RawFrame:
+def _frame(folder: Path, file: Path, meta: dict[str, Any], entry: object, index: int, kind: str) -> RawFrame:
     where = f"frames[{index}]"
     if not isinstance(entry, dict):
         raise InputError(f"{file}: {where} is {entry!r}", 'a frame is {"id", "rgb", "depth"}')
-    if "depth" not in entry:
-        raise InputError(f"{file}: {where} has no depth image", "every RGB-D frame names its depth file")
+    if kind == "rgbd" and "depth" not in entry:
+        raise InputError(
+            f"{file}: {where} has no depth image",
+            'every RGB-D frame names its depth file; photographs are kind "rgb_multiview", or "rgb" for a single one',
+        )
     pose = entry.get("T_world_cam", entry.get("T_world_camera"))
     return RawFrame(
         id=frame_id(entry.get("id", f"{index:06d}"), f"{where}.id", file),
         color=inside(folder, entry.get("rgb", entry.get("color")), file),
-        depth=inside(folder, entry["depth"], file),
+        depth=inside(folder, entry["depth"], file) if kind == "rgbd" else None,  # beside photographs it is a reference
         mask=inside(folder, entry["mask"], file) if entry.get("mask") else None,
-        camera=_camera(file, meta, entry, where),
+        camera=_camera(file, meta, entry, where, needed=kind != "rgb"),
         T_world_camera=None if pose is None else pose_rows(pose, f"{where}.T_world_cam", file),
     )
 
@@ -184,13 +194,50 @@ def frame_id(value: object, what: str, file: Path) -> str:
     return text
 
 
-def _camera(file: Path, meta: dict[str, Any], entry: dict[str, Any], where: str) -> RawCamera:
-    """A frame's own `camera` or `K` comes before the capture's."""
+def _stereo(
+    folder: Path, file: Path, meta: dict[str, Any], frames: tuple[RawFrame, ...]
+) -> tuple[tuple[RawFrame, ...], StereoPair]:
+    """The left and the right frame, written as one frame with `rgb_right` or as two, and the pair's numbers."""
+    given = meta.get("stereo")
+    baseline = _of(given, "baseline_m")
+    if baseline is None:
+        raise InputError(
+            f"{file}: a stereo pair without a baseline",
+            'add "stereo": {"baseline_m": 0.12, "doffs_px": 0}: the distance between the two cameras, in metres',
+        )
+    baseline_m = number(baseline, "stereo.baseline_m", file)
+    doffs = number(_of(given, "doffs_px") or _of(given, "doffs") or 0.0, "stereo.doffs_px", file)
+    if not 0 < baseline_m < 5:
+        raise InputError(f"{file}: stereo.baseline_m is {baseline_m:g}", "give metres, the left camera first")
+    other = _of(meta["frames"][0], "rgb_right")
+    if len(frames) == 1 and other is not None:
+        left = frames[0]
+        assert left.camera is not None  # a stereo frame is refused without one
+        right = RawFrame(
+            id=f"{left.id}_right",
+            color=inside(folder, other, file),
+            depth=None,
+            mask=None,
+            camera=replace(left.camera, cx=left.camera.cx + doffs),
+            T_world_camera=None,
+        )
+        frames = (left, right)
+    if len(frames) != 2:
+        raise InputError(
+            f"{file}: a stereo capture has {len(frames)} pictures", 'give one frame with "rgb" and "rgb_right"'
+        )
+    return frames, StereoPair(left=frames[0].id, right=frames[1].id, baseline_m=baseline_m, doffs=doffs)
+
+
+def _camera(file: Path, meta: dict[str, Any], entry: dict[str, Any], where: str, *, needed: bool) -> RawCamera | None:
+    """A frame's own `camera` or `K` comes before the capture's. None: not given and not `needed`"""
     shared = meta.get("camera") if isinstance(meta.get("camera"), dict) else {}
     own = entry.get("camera") if isinstance(entry.get("camera"), dict) else {}
     values: dict[str, Any] = {**shared, **own}  # type: ignore[dict-item]
     if "K" in entry:
         values = {**values, **matrix_values(entry["K"], f"{where}.K", file)}
+    if not values and not needed:
+        return None
     return camera_values(values, f"camera of {where}", file)
 
 
@@ -279,11 +326,3 @@ def _source(folder: Path, meta: dict[str, Any]) -> tuple[str, str]:
     origin = str(meta.get("origin") or said.get("origin") or said.get("repository") or "")
     origin = origin or next((line.strip(" -*#") for line in lines if "http" in line), "")
     return licence[:300], origin[:300]
-
-
-def _of(value: object, key: str) -> Any:
-    return value.get(key) if isinstance(value, dict) else None
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")

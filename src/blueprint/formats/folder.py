@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from blueprint.core.errors import InputError
+from blueprint.formats.anchors import read_anchors
 from blueprint.formats.capture import (
     MOST_FRAMES,
     RawCamera,
@@ -15,13 +16,14 @@ from blueprint.formats.capture import (
     RawFrame,
     camera_values,
     frame_id,
-    number,
+    kind_of,
     pose_rows,
     read_all_boxes,
-    read_json,
 )
 from blueprint.formats.images import COLOR_SUFFIXES, DEPTH_SUFFIXES
+from blueprint.formats.json_file import number, read_json
 
+LEAST_PHOTOS, MOST_PHOTOS = 5, 100
 COLOR_WORDS = ("color", "colour", "rgb", "image", "img", "left")
 DEPTH_WORDS = ("depth", "aligned_depth", "depths")
 MASK_WORDS = ("mask", "masks", "label", "labels", "seg")
@@ -43,11 +45,14 @@ class Hints:
 def read_folder(folder: Path, hints: Hints) -> RawCapture:
     """Pair colour with depth pictures by name, else by order. Raises InputError that says what was looked for."""
     color, depth, masks = _sorted_by_role(folder)
+    if not depth and (photos := _photographs(folder)):
+        return _read_photographs(folder, photos, hints)
     if not color or not depth:
         lacking = "colour" if not color else "depth"
         raise InputError(
             f"{folder} holds no {lacking} pictures (found {len(color)} colour, {len(depth)} depth)",
-            "name them so: color_0.png and depth_0.png, or folders rgb/ and depth/, or write a capture.json",
+            "name them so: color_0.png and depth_0.png, or folders rgb/ and depth/, or write a capture.json; "
+            f"photographs without depth: 1, or {LEAST_PHOTOS} to {MOST_PHOTOS} from all sides",
         )
     pairs = _pair(color, depth, folder)
     if len(pairs) > MOST_FRAMES:
@@ -68,12 +73,62 @@ def read_folder(folder: Path, hints: Hints) -> RawCapture:
     )
     ids = [f.id for f in frames]
     return RawCapture(
-        name=re.sub(r"[^A-Za-z0-9._-]+", "_", folder.name) or "capture",
-        kind="rgbd" if len(frames) == 1 else "rgbd_sequence",
+        name=_name(folder),
+        kind=kind_of("rgbd", len(frames)),
         frames=frames,
         depth_unit=unit,
         boxes=read_all_boxes(folder, ids),
     )
+
+
+def _photographs(folder: Path) -> list[Path]:
+    """Colour pictures in the folder or in a subfolder, in natural order; links that leave it are refused before."""
+    found = [p for p in folder.rglob("*") if p.suffix.lower() in COLOR_SUFFIXES and not p.name.startswith(".")]
+    found = [p for p in found if p.is_file() and p.resolve().is_relative_to(folder.resolve())]
+    return sorted(found, key=lambda p: _natural(str(p.relative_to(folder))))
+
+
+def _read_photographs(folder: Path, photos: list[Path], hints: Hints) -> RawCapture:
+    """A capture without depth. The camera may be unknown: EXIF says it, or it is guessed and refined."""
+    if len(photos) > MOST_PHOTOS:
+        raise InputError(
+            f"{folder} holds {len(photos)} photographs; at most {MOST_PHOTOS} are read", "choose the sharpest 20 to 50"
+        )
+    if 1 < len(photos) < LEAST_PHOTOS:
+        raise InputError(
+            f"{folder} holds {len(photos)} photographs; structure from motion needs at least {LEAST_PHOTOS}",
+            "walk round the objects: 10 to 30 pictures, about 10 degrees apart, most of each seen in the next",
+        )
+    camera = None
+    if None not in (hints.fx, hints.fy, hints.cx, hints.cy) or any(
+        (folder / name).is_file() for name in CAMERA_FILES + CAMERA_INFO
+    ):
+        camera, _ = _find_camera(folder, hints)
+    stems = [re.sub(r"[^A-Za-z0-9._-]+", "_", p.stem).strip("._") for p in photos]
+    ids = stems if len(set(stems)) == len(stems) and all(stems) else [f"{i:06d}" for i in range(len(photos))]
+    frames = tuple(
+        RawFrame(id=frame_id(name, "file name", p), color=p, depth=None, mask=None, camera=camera, T_world_camera=None)
+        for name, p in zip(ids, photos, strict=True)
+    )
+    return RawCapture(
+        name=_name(folder),
+        kind=kind_of("rgb", len(frames)),
+        frames=frames,
+        depth_unit="",
+        boxes=read_all_boxes(folder, ids),
+        anchors=read_anchors(folder, folder / "anchors.json", _anchor_file(folder)),
+    )
+
+
+def _anchor_file(folder: Path) -> dict[str, Any]:
+    """anchors.json beside the photographs: {"anchors": [...]} or the list itself."""
+    file = folder / "anchors.json"
+    meta = read_json(file) if file.is_file() else {}
+    return meta if isinstance(meta, dict) else {"anchors": meta}
+
+
+def _name(folder: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", folder.name) or "capture"
 
 
 def _sorted_by_role(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:

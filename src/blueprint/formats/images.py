@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
-from PIL import UnidentifiedImageError
+from PIL import ImageOps, UnidentifiedImageError
 
 from blueprint.core.errors import InputError
 
@@ -32,6 +32,45 @@ def read_color(path: Path) -> NDArray[np.uint8]:
         if image.mode.startswith(("I", "F")):
             raise InputError(f"{path} is a {image.mode} image, not a colour picture", "is this the depth image?")
         return np.asarray(_decode(path, image).convert("RGB"), dtype=np.uint8)
+
+
+def read_photo(path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB, turned upright as the camera noted it (EXIF orientation)."""
+    with _open(path) as image:
+        if image.mode.startswith(("I", "F")):
+            raise InputError(f"{path} is a {image.mode} image, not a photograph", "export it as 8-bit colour")
+        return np.asarray(ImageOps.exif_transpose(_decode(path, image)).convert("RGB"), dtype=np.uint8)
+
+
+def exif_focal(path: Path) -> float | None:
+    """Focal length [px] that the camera wrote into the picture, or None.
+
+    From the 35 mm equivalent (over the diagonal of 36 x 24 mm: CIPA DCG-001), else from the focal length and the
+    sensor's resolution (Exif 2.3, 4.6.5). Good to a few per cent.
+    """
+    with _open(path) as image:
+        try:
+            tags = dict(image.getexif().get_ifd(0x8769))
+        except (ValueError, KeyError, SyntaxError, OSError):
+            return None
+        width, height = image.size
+    equivalent = _positive(tags.get(0xA405))
+    if equivalent:
+        return float(np.hypot(width, height) * equivalent / np.hypot(36, 24))
+    focal_mm, per_unit = _positive(tags.get(0x920A)), _positive(tags.get(0xA20E))
+    unit_mm = {2: 25.4, 3: 10.0, 4: 1.0}.get(tags.get(0xA210, 2))
+    if not (focal_mm and per_unit and unit_mm):
+        return None
+    taken_at = _positive(tags.get(0xA002)) or width  # the picture may have been made smaller since
+    return float(focal_mm * per_unit / unit_mm * max(width, height) / max(taken_at, _positive(tags.get(0xA003)) or 0))
+
+
+def _positive(value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, ZeroDivisionError):
+        return 0.0
+    return number if 0 < number < 1e6 else 0.0
 
 
 def read_depth(path: Path) -> NDArray[np.generic]:

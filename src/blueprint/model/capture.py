@@ -28,6 +28,7 @@ class Frame(Model):
     depth: `.npy` float32 (height, width) [m] along the optical axis, 0 = no reading; None = a photograph
     mask: 16-bit PNG of user labels, 0 = background, or None
     T_world_camera: maps camera points into the capture's own world frame; None for an unposed single view
+    intrinsics: where `camera` comes from; only `given` ones are calibrated
     """
 
     id: str
@@ -36,6 +37,7 @@ class Frame(Model):
     mask: str | None = None
     camera: Camera
     T_world_camera: Matrix4 | None = None
+    intrinsics: Literal["given", "exif", "guessed"] = "given"
 
 
 class StereoPair(Model):

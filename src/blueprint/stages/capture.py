@@ -14,22 +14,25 @@ from blueprint.core.errors import InputError
 from blueprint.core.report import progress, warn
 from blueprint.core.stage import stage
 from blueprint.formats import images
+from blueprint.formats.anchors import checked
 from blueprint.formats.archive import unpack
 from blueprint.formats.capture import RawCamera, RawCapture, RawFrame, read_capture
 from blueprint.formats.folder import Hints, read_folder
 from blueprint.geometry.units import DepthUnit, infer_unit, parse_unit
 from blueprint.model.artifacts import Capture, Source
-from blueprint.model.capture import Camera, Frame
+from blueprint.model.capture import Camera, Frame, ScaleAnchor
 from blueprint.model.spatial import Matrix4
 
 DEPTH_RANGE_M = (0.05, 20.0)  # a median depth outside is a wrong unit
 FARTHEST_M = 100.0  # single readings beyond are sensor codes for "too far", not measurements
+USUAL_FOCAL = 1.2  # of the longer side; COLMAP's default for photographs without EXIF
 LEAST_VALID = 0.02  # share of pixels that must carry depth
 
 
 class CaptureConfig(Config):
     """depth_unit: m, cm, mm, 0.1mm or metres per count; empty = what the capture says. fx..cy [px], dist (OpenCV
-    order): used where the capture does not give them. name: of the scene; empty = the capture's own."""
+    order): used where the capture does not give them. name: of the scene; empty = the capture's own.
+    anchors: what makes photographs metric; in addition to the capture's"""
 
     depth_unit: str = ""
     fx: float | None = None
@@ -38,24 +41,26 @@ class CaptureConfig(Config):
     cy: float | None = None
     dist: tuple[float, ...] = ()
     name: str = ""
+    anchors: tuple[ScaleAnchor, ...] = ()
 
 
-@stage(version="1")
+@stage(version="2")
 def capture(source: Source, cfg: CaptureConfig, out: Path) -> Capture:
     """Raises InputError naming the file and the cure for anything that cannot be measured with."""
     location = Path(source.location)
     if location.is_dir():
-        return _normalise(_read(location, cfg), cfg, out)
+        return _read(location, cfg, out)
     if not location.is_file():
         raise InputError(f"{location} does not exist", "name a capture's folder or zip file")
     with tempfile.TemporaryDirectory() as folder:
-        return _normalise(_read(unpack(location, Path(folder)), cfg), cfg, out)
+        return _read(unpack(location, Path(folder)), cfg, out)
 
 
-def _read(folder: Path, cfg: CaptureConfig) -> RawCapture:
+def _read(folder: Path, cfg: CaptureConfig, out: Path) -> Capture:
+    """Whatever lies there, by what it is."""
     if (folder / "capture.json").is_file():
-        return read_capture(folder)
-    return read_folder(folder, Hints(cfg.fx, cfg.fy, cfg.cx, cfg.cy, cfg.dist))
+        return _normalise(read_capture(folder), cfg, out)
+    return _normalise(read_folder(folder, Hints(cfg.fx, cfg.fy, cfg.cx, cfg.cy, cfg.dist)), cfg, out)
 
 
 def _normalise(raw: RawCapture, cfg: CaptureConfig, out: Path) -> Capture:
@@ -63,12 +68,19 @@ def _normalise(raw: RawCapture, cfg: CaptureConfig, out: Path) -> Capture:
     if any(posed) and not all(posed):
         lacking = ", ".join(f.id for f in raw.frames if f.T_world_camera is None)
         raise InputError(f"frames without a pose in a posed sequence: {lacking}", "give all frames a pose, or none")
+    anchors = (*raw.anchors, *(checked(a, f"capture.anchors[{i}]") for i, a in enumerate(cfg.anchors)))
+    absent = [a.frame for a in anchors if a.frame and a.frame not in {f.id for f in raw.frames}]
+    if absent:
+        known = ", ".join(f.id for f in raw.frames)
+        raise InputError(f"a scale anchor names frame {absent[0]!r}", f"frames of this capture: {known}")
     unit = _unit(raw, cfg)
     frames = [_frame(frame, unit, out) for frame in progress(raw.frames, len(raw.frames), "capture: frames")]
     return Capture(
         name=cfg.name or raw.name,
-        kind="rgbd" if len(frames) == 1 else "rgbd_sequence",
+        kind=raw.kind,  # type: ignore[arg-type]
         frames=tuple(frames),
+        stereo=raw.stereo,
+        anchors=anchors,
         boxes=raw.boxes,
         names=raw.names,
         licence=raw.licence,
@@ -78,38 +90,55 @@ def _normalise(raw: RawCapture, cfg: CaptureConfig, out: Path) -> Capture:
 
 def _unit(raw: RawCapture, cfg: CaptureConfig) -> DepthUnit:
     """The settings' word, else the capture's, else what the numbers can only mean."""
+    first = raw.frames[0].depth
+    if first is None:
+        return parse_unit("m")  # photographs have none
     if cfg.depth_unit or raw.depth_unit:
         return parse_unit(cfg.depth_unit or raw.depth_unit)
-    first = raw.frames[0].depth
     unit = infer_unit(images.read_depth(first), str(first))
     warn(f"depth unit not given; {first.name} can only be {unit.name}", cure="set capture.depth_unit")
     return unit
 
 
 def _frame(raw: RawFrame, unit: DepthUnit, out: Path) -> Frame:
-    color = images.read_color(raw.color)
-    values = images.read_depth(raw.depth)
+    color = images.read_color(raw.color) if raw.depth else images.read_photo(raw.color)
     height, width = color.shape[:2]
-    _same_size(raw.color, raw.depth, (width, height), (values.shape[1], values.shape[0]))
-    camera = check_camera(raw.camera, width, height, raw.color)
-    depth = check_depth(values, unit, raw.depth)
+    given, intrinsics = (raw.camera, "given") if raw.camera else _photo_camera(raw.color, width, height)
+    camera = check_camera(given, width, height, raw.color)
+    depth = None
+    if raw.depth:
+        values = images.read_depth(raw.depth)
+        _same_size(raw.color, raw.depth, (width, height), (values.shape[1], values.shape[0]))
+        depth = check_depth(values, unit, raw.depth)
     mask = images.read_labels(raw.mask) if raw.mask else None
     if mask is not None and raw.mask:
         _same_size(raw.color, raw.mask, (width, height), (mask.shape[1], mask.shape[0]))
-    if any(raw.camera.dist):
-        color, depth, mask = _undistort(color, depth, mask, camera, raw.camera.dist, raw.color)
+    if any(given.dist):
+        color, depth, mask = _undistort(color, depth, mask, camera, given.dist, raw.color)
     images.write_color(out / "color" / f"{raw.id}.png", color)
-    images.write_depth(out / "depth" / f"{raw.id}.npy", depth)
+    if depth is not None:
+        images.write_depth(out / "depth" / f"{raw.id}.npy", depth)
     if mask is not None:
         images.write_labels(out / "masks" / f"{raw.id}.png", mask)
     return Frame(
         id=raw.id,
         color=f"color/{raw.id}.png",
-        depth=f"depth/{raw.id}.npy",
+        depth=None if depth is None else f"depth/{raw.id}.npy",
         mask=None if mask is None else f"masks/{raw.id}.png",
         camera=camera,
         T_world_camera=_matrix4(raw.T_world_camera),
+        intrinsics=intrinsics,  # type: ignore[arg-type]
     )
+
+
+def _photo_camera(photo: Path, width: int, height: int) -> tuple[RawCamera, str]:
+    """What EXIF says, else a usual lens, each marked as such: structure from motion refines both."""
+    focal = images.exif_focal(photo)
+    longest = max(width, height)
+    if focal is not None and 0.3 * longest < focal < 15 * longest:
+        return RawCamera(focal, focal, width / 2, height / 2, source=f"EXIF of {photo.name}"), "exif"
+    usual = USUAL_FOCAL * longest
+    return RawCamera(usual, usual, width / 2, height / 2, source="a usual lens"), "guessed"
 
 
 def _matrix4(rows: tuple[tuple[float, ...], ...] | None) -> Matrix4 | None:
@@ -193,12 +222,12 @@ def _likely(median: float) -> str:
 
 def _undistort(
     color: NDArray[np.uint8],
-    depth: NDArray[np.float32],
+    depth: NDArray[np.float32] | None,
     mask: NDArray[np.uint16] | None,
     camera: Camera,
     dist: tuple[float, ...],
     file: Path,
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint16] | None]:
+) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None, NDArray[np.uint16] | None]:
     """Resample to the pinhole camera of the same intrinsics; depth and labels keep their nearest value."""
     if len(dist) not in (4, 5, 8, 12, 14):
         raise InputError(f"{file}: {len(dist)} distortion coefficients", "OpenCV's model has 4, 5, 8, 12 or 14")
@@ -206,6 +235,6 @@ def _undistort(
     size = (camera.width, camera.height)
     map_u, map_v = cv2.initUndistortRectifyMap(K, np.array(dist), np.eye(3), K, size, cv2.CV_32FC1)
     smooth = cv2.remap(color, map_u, map_v, cv2.INTER_LINEAR)
-    near = cv2.remap(depth, map_u, map_v, cv2.INTER_NEAREST)
+    near = None if depth is None else cv2.remap(depth, map_u, map_v, cv2.INTER_NEAREST).astype(np.float32)
     labels = None if mask is None else cv2.remap(mask, map_u, map_v, cv2.INTER_NEAREST).astype(np.uint16)
-    return smooth.astype(np.uint8), near.astype(np.float32), labels
+    return smooth.astype(np.uint8), near, labels
