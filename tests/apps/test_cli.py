@@ -212,7 +212,13 @@ def test_check_survives_a_broken_receipt(run, tmp_path, capsys):
 def test_stopped_run_says_how_to_go_on(capture, tmp_path, number):
     code = "import sys, time\nfrom blueprint.apps import cli\n"
     code += "cli._status = lambda a: print('ready', flush=True) or time.sleep(30)\nsys.exit(cli.main(['status', 'x']))"
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    )
     assert child.stdout.readline() == "ready\n"
     child.send_signal(number)
     assert "finished work is kept" in child.communicate(timeout=10)[1]
