@@ -52,7 +52,12 @@ class SupportCandidate:
         """Weights as tuned on 26 captures in design/reconstruction.md: what stands on it counts, size hardly does."""
         facing_away = 1.0 if self.up < 0.1 and self.plane.normal[2] > -0.6 else 0.0
         prior = 0.25 * max(self.up, -0.3) - facing_away
-        return min(self.own, 0.15) + 2.0 * self.contact - 2.0 * self.below + prior
+        return self.unprompted + prior
+
+    @property
+    def unprompted(self) -> float:
+        """The score without the guess that pictures are taken upright."""
+        return min(self.own, 0.15) + 2.0 * self.contact - 2.0 * self.below
 
 
 def plane_tolerance(depth: NDArray[np.floating]) -> Array:

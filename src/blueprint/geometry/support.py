@@ -21,6 +21,7 @@ LEAST_TABLE_M2 = 0.01
 FARTHEST_M = 2.5  # beyond, the noise of table-top sensors hides what stands on a table
 HALO_PX = 5  # colour and depth disagree by as much at edges
 NEAR_M = 0.08  # an object at the table's edge hides at most this much of the table behind its own foot
+SAME_PLANE_COSINE, SAME_PLANE_M = 0.985, 0.03  # 10 deg: glancing views and small floors
 LEVEL_COSINE = 0.9  # a surface at the table's height that is steeper than 25 deg is not the table
 WORKING_WIDTH = 640  # widths between the limits are worked on as they are; others are resampled to this
 WORKING_LIMITS = (480, 800)
@@ -100,6 +101,96 @@ def find_support(
         )
     residual = float(np.sqrt((height[on] ** 2).mean()))
     return FoundSupport(T, polygon - middle, residual, depths.estimate_sigma(cloud[on, 2], height[on]))
+
+
+def find_common_support(
+    points: list[NDArray[np.float32]],
+    poses: list[NDArray[np.float64]],
+    rng: np.random.Generator,
+    up: NDArray[np.float64] | None = None,
+) -> FoundSupport:
+    """The plane that most views take for the support, measured by all. Raises InputError.
+
+    points: (H, W, 3) [m] of each view, own camera frame; poses: (4, 4) into the first view's camera frame; up: (3,)
+    there, where gravity is known
+    """
+    clouds = [p[(p[..., 2] > 0) & (p[..., 2] < FARTHEST_M)].astype(float) for p in points]
+    votes = [_votes(cloud, T, rng, up) for cloud, T in zip(clouds, poses, strict=True)]
+    every = [vote for view in votes for vote in view]
+    if not every:
+        raise InputError(f"no view shows a flat surface within {FARTHEST_M} m", "the table or floor must be in view")
+    best = max(
+        every, key=lambda vote: sum(max((v.score for v in view if v.agrees(vote)), default=0.0) for view in votes)
+    )
+    log("support planes", views=len(points), agreeing=sum(any(v.agrees(best) for v in view) for view in votes))
+    shared = [transform_points(T, cloud) for cloud, T in zip(clouds, poses, strict=True)]
+    tolerance = [planes.plane_tolerance(cloud[:, 2]) for cloud in clouds]
+    plane = best.plane
+    for _ in range(3):
+        near = [np.abs(plane.height(p)) < t for p, t in zip(shared, tolerance, strict=True)]
+        fitted = planes.fit_plane(np.concatenate([p[on] for p, on in zip(shared, near, strict=True)]))
+        plane = fitted if fitted.normal @ plane.normal > 0 else planes.Plane(-fitted.normal, -fitted.offset)
+    return _measured(plane, points, poses, shared, tolerance)
+
+
+@dataclass(frozen=True)
+class _Vote:
+    """A support candidate in the common frame. middle: (3,) of its points; score: >= 0"""
+
+    plane: planes.Plane
+    middle: NDArray[np.float64]
+    score: float
+
+    def agrees(self, other: _Vote) -> bool:
+        same = self.plane.normal @ other.plane.normal > SAME_PLANE_COSINE
+        return bool(same and abs(other.plane.height(self.middle)) < SAME_PLANE_M)
+
+
+def _votes(
+    cloud: NDArray[np.float64], T: NDArray[np.float64], rng: np.random.Generator, up: NDArray[np.float64] | None
+) -> list[_Vote]:
+    if len(cloud) <= 1000:
+        return []
+    votes = []
+    for one in planes.support_candidates(cloud, rng):
+        normal = T[:3, :3] @ one.plane.normal
+        offset = one.plane.offset - float(normal @ T[:3, 3])
+        on = np.abs(one.plane.height(cloud)) < planes.plane_tolerance(cloud[:, 2])
+        score = one.score
+        if up is not None:
+            score = one.unprompted + (0.25 if normal @ up > LEVEL_COSINE else -1.0)
+        votes.append(
+            _Vote(planes.Plane(normal, offset), transform_points(T, np.median(cloud[on], axis=0)), max(score, 0.0))
+        )
+    return votes
+
+
+def _measured(
+    plane: planes.Plane,
+    points: list[NDArray[np.float32]],
+    poses: list[NDArray[np.float64]],
+    shared: list[NDArray[np.float64]],
+    tolerance: list[NDArray[np.float64]],
+) -> FoundSupport:
+    """World, outline and residual of a plane from all views; arrays as in `find_common_support`."""
+    height = [plane.height(p) for p in shared]
+    on = [np.abs(h) < t for h, t in zip(height, tolerance, strict=True)]
+    flat = []
+    for p, T in zip(points, poses, strict=True):
+        normal = depths.surface_normals(p, p[..., 2] > 0)[(p[..., 2] > 0) & (p[..., 2] < FARTHEST_M)]
+        flat.append(normal @ (T[:3, :3].T @ plane.normal) > LEVEL_COSINE)
+    cloud = np.concatenate([p[o] for p, o in zip(shared, on, strict=True)])
+    T = planes.world_from_camera(plane, np.median(cloud, axis=0))
+    level = np.concatenate([p[o & f] for p, o, f in zip(shared, on, flat, strict=True)])
+    polygon = planes.support_polygon(transform_points(T, level)[:, :2])
+    middle = (polygon.min(axis=0) + polygon.max(axis=0)) / 2
+    T[:2, 3] -= middle
+    residual = np.concatenate([h[o] for h, o in zip(height, on, strict=True)])
+    reach = np.concatenate(
+        [p[(p[..., 2] > 0) & (p[..., 2] < FARTHEST_M), 2][o] for p, o in zip(points, on, strict=True)]
+    )
+    sigma = depths.estimate_sigma(reach, residual)
+    return FoundSupport(T, polygon - middle, float(np.sqrt((residual**2).mean())), sigma)
 
 
 def table_view(
