@@ -12,13 +12,13 @@ from blueprint.core.errors import InputError
 from blueprint.geometry.colliders import (
     MAX_HULL_VERTICES,
     convex_hull,
-    decompose,
     footprint_hull,
     hull_excess,
     hull_volume,
     primitive_deviation,
     prism,
 )
+from blueprint.geometry.decomposition import coacd_hulls
 from blueprint.geometry.inertia import solid_moments
 from blueprint.model.scene import Primitive
 from blueprint.model.spatial import Pose
@@ -60,7 +60,7 @@ def test_convexity_decides_by_volume() -> None:
 
 def test_decomposition_of_a_bowl_leaves_its_inside_free() -> None:
     vertices, faces = solid("bowl")
-    hulls = decompose((vertices, faces), max_hulls=12, threshold=0.1, max_faces=1500, seed=0)
+    hulls = coacd_hulls((vertices, faces), max_hulls=12, threshold=0.1, max_faces=1500, seed=0)
     assert all(len(hull[0]) <= MAX_HULL_VERTICES for hull in hulls)
     volume = sum(hull_volume(hull[0]) for hull in hulls)
     assert volume < 0.6 * hull_volume(vertices)  # one hull would fill it

@@ -20,7 +20,8 @@ from blueprint.model.materials import TABLE, UNKNOWN, material_of
         ("tomato soup can", "canned food"),
         ("master chef can", "canned powder"),
         ("canvas", "unknown"),
-        ("cupboard", "unknown"),
+        ("cupboard", "hollow furniture"),
+        ("tablecloth", "cloth"),
     ],
 )
 def test_words_decide(text: str, name: str) -> None:

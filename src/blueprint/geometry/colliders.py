@@ -1,4 +1,4 @@
-"""Convex colliders of a solid: an ideal primitive, one hull, or a decomposition."""
+"""Convex colliders of a solid: an ideal primitive or hulls; see also `decomposition` and `collider_fit`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.spatial import ConvexHull
 
 from blueprint.core.errors import InputError
 from blueprint.geometry.inertia import solid_moments
-from blueprint.geometry.mesh import Mesh, quadric_collapsed
+from blueprint.geometry.mesh import Mesh
 from blueprint.geometry.transforms import invert, pose_to_matrix, transform_points
 from blueprint.model.scene import Primitive
 
@@ -129,45 +129,6 @@ def _sorted_faces(faces: NDArray[np.int64]) -> NDArray[np.int64]:
 def hull_excess(mesh: Mesh) -> float:
     """Volume of the convex hull over the volume of the solid; 1 for a convex solid."""
     return float(ConvexHull(mesh[0]).volume / solid_moments(*mesh)[0])
-
-
-def decompose(
-    mesh: Mesh, *, max_hulls: int, threshold: float, max_faces: int, seed: int, remesh: bool = False
-) -> list[Mesh]:
-    """Approximate convex decomposition by CoACD (Wei et al., SIGGRAPH 2022). Slow: seconds to minutes.
-
-    threshold: concavity at which cutting stops, a share of the object's size; max_faces: the mesh is decimated to
-    this first (time grows faster than the face count); remesh: through a voxel grid first, for meshes on which CoACD
-    aborts (it thickens thin walls a little). The search settings cost a fraction of the default's time: on a
-    reconstructed mug half that of 60 iterations at resolution 1000, with parts of the same volume (1.12 times its own).
-    """
-    import coacd
-
-    coacd.set_log_level("error")
-    vertices, faces = (np.asarray(part) for part in mesh)
-    if len(faces) > max_faces:
-        vertices, faces = quadric_collapsed(mesh, max_faces)
-    parts = coacd.run_coacd(
-        coacd.Mesh(np.asarray(vertices, dtype=float), np.asarray(faces, dtype=np.int32)),
-        threshold=threshold,
-        max_convex_hull=max_hulls,
-        resolution=500,
-        mcts_iterations=30,
-        mcts_nodes=8,
-        mcts_max_depth=2,
-        preprocess_mode="on" if remesh else "auto",
-        preprocess_resolution=60,
-        seed=seed,
-    )
-    hulls = [np.asarray(points, dtype=float) for points, _ in parts if len(points) >= 4]
-    return [convex_hull(points) for points in hulls if _is_solid(points)]
-
-
-def _is_solid(points: Array, thinnest: float = 2e-4) -> bool:
-    """Whether points (N, 3) span more than a sliver, which a simulator would refuse."""
-    centred = points - points.mean(axis=0)
-    axes = np.linalg.svd(centred, full_matrices=False)[2]
-    return bool(np.ptp(centred @ axes.T, axis=0).min() > thinnest)
 
 
 def footprint_hull(polygon: Array, outlines: Sequence[Array], margins: Sequence[float]) -> Array:

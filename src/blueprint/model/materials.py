@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import Field
+
+from blueprint.core.artifact import Model
+
 YCB = "YCB object set (Calli et al. 2015)"
 
 
@@ -18,6 +22,7 @@ class Material:
 
     areal: `density` is kg per m^2 of the convex hull's surface instead. For open vessels: their walls are thinner than
     what can be reconstructed, and their inside is often not seen, so their volume says little.
+    walls: density of what a hollow thing is made of, for meshes that show its walls instead of its outline; else None
     """
 
     name: str
@@ -27,6 +32,20 @@ class Material:
     restitution: float
     surface_source: str
     areal: bool = False
+    walls: float | None = None
+
+
+class MaterialEstimate(Model):
+    """What a model answered. material: a name of this table, or anything else for `none of these`; cost_usd: by the
+    price list the backend names"""
+
+    material: str
+    confidence: float = Field(ge=0, le=1)
+    reason: str = ""
+    model: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost_usd: float = 0.0
 
 
 PAPERBOARD = (0.45, 0.2, "assumed: dry paperboard on a hard surface, middle of the usual 0.3..0.6")
@@ -39,9 +58,34 @@ OTHER = (0.5, 0.2, "assumed: unknown dry surface")
 
 
 def _material(
-    name: str, density: float, density_source: str, surface: tuple[float, float, str], *, areal: bool = False
+    name: str,
+    density: float,
+    density_source: str,
+    surface: tuple[float, float, str],
+    *,
+    areal: bool = False,
+    walls: float | None = None,
 ) -> Material:
-    return Material(name, density, density_source, *surface, areal)
+    return Material(name, density, density_source, *surface, areal, walls)
+
+
+FURNITURE = _material(
+    "hollow furniture", 130, "assumed: 18 mm boards about air, e.g. 40 kg in 0.8x0.5x0.8 m", WOOD, walls=650
+)
+APPLIANCE = _material(
+    "appliance", 160, "assumed: sheet metal about air and machinery, e.g. 60 kg in 0.6x0.6x1.0 m", METAL, walls=1200
+)
+CLOTH = _material("cloth", 250, "assumed: folded cotton, 0.3 kg/m^2 a layer", SOFT)
+ROPE = _material("rope", 600, "assumed: laid fibre, two thirds of solid nylon", SOFT)
+CUSHION = _material("cushion", 60, "assumed: fibre filling and cover", SOFT)
+STEEL = _material("steel", 7800, "solid steel", METAL)
+ALUMINIUM = _material("aluminium", 2700, "solid aluminium", METAL)
+GLASS = _material("glass", 2500, "solid soda-lime glass", CERAMIC)
+SOLID_PLASTIC = _material("plastic", 1050, "solid ABS", PLASTIC)
+RUBBER = _material("rubber", 1150, "solid rubber", SOFT)
+STONE = _material("stone", 2400, "solid stone or concrete", CERAMIC)
+SOLID_CERAMIC = _material("ceramic", 2300, "solid stoneware", CERAMIC)
+PLANT = _material("plant", 250, "assumed: a pot of soil below leaves and air", SOFT)
 
 
 # (words that must all occur, material): the first row that fits is taken, so special rows stand before general ones
@@ -109,6 +153,26 @@ TABLE: tuple[tuple[tuple[str, ...], Material], ...] = (
     (("carton",), _material("bottled liquid", 1000, "water-like content, full", PAPERBOARD)),
     (("box",), _material("boxed goods", 500, f"{YCB}: between crackers (206) and sugar (868)", PAPERBOARD)),
     (("block",), _material("wood", 504, f"{YCB}: wood block 0.729 kg, 85x85x200 mm", WOOD)),
+    *(
+        ((word,), CLOTH)
+        for word in ("towel", "cloth", "napkin", "rag", "blanket", "shirt", "curtain", "handkerchief", "scarf")
+    ),
+    *(((word,), ROPE) for word in ("rope", "cord", "string", "shoelace", "cable")),
+    *(((word,), CUSHION) for word in ("pillow", "cushion", "plush", "beanbag", "teddy")),
+    *(
+        ((word,), FURNITURE)
+        for word in (
+            *("cabinet", "cupboard", "drawer", "dresser", "wardrobe", "armoire", "hutch", "sideboard", "nightstand"),
+            *("bookcase", "bookshelf", "shelf", "chest", "desk", "chair", "bench", "stool", "sofa", "crate"),
+        )
+    ),
+    *(
+        ((word,), APPLIANCE)
+        for word in (
+            *("refrigerator", "fridge", "freezer", "oven", "microwave", "dishwasher", "washer", "dryer", "stove"),
+            *("toaster", "printer", "incubator", "centrifuge"),
+        )
+    ),
     (("ball",), _material("hollow plastic", 250, "assumed: hollow ball", SOFT)),
     (("toy",), _material("hollow plastic", 400, "assumed: hollow plastic", PLASTIC)),
 )
@@ -123,6 +187,9 @@ ROLLING_FRICTION_M = (
 TORSIONAL_FRICTION_M = 0.005  # [m] MuJoCo's default: a contact patch of about 5 mm
 
 
+EXTRA = (STEEL, ALUMINIUM, GLASS, SOLID_PLASTIC, RUBBER, STONE, SOLID_CERAMIC, PLANT)  # by name only
+
+
 def material_of(text: str) -> tuple[Material, str]:
     """The first row whose words all occur in `text`, and why it was taken."""
     words = set(text.lower().replace("_", " ").replace("-", " ").split())
@@ -132,9 +199,24 @@ def material_of(text: str) -> tuple[Material, str]:
     return UNKNOWN, f"default: no rule for {text!r}"
 
 
+def material_for(text: str, name: str, category: str) -> tuple[Material, str]:
+    """What an object is made of: its name's own row where that is special, else its category's, else the default."""
+    material, source = material_of(f"{text} {name}")
+    if material is UNKNOWN and category:
+        by_category, _ = material_of(category)
+        if by_category is not UNKNOWN:
+            return by_category, f"category: {category}"
+    return material, source
+
+
 def named(name: str) -> Material | None:
     """The material of that name, or None."""
-    return next((material for _, material in TABLE if material.name == name), None)
+    return next((material for material in (*EXTRA, *(row[1] for row in TABLE)) if material.name == name), None)
+
+
+def names() -> tuple[str, ...]:
+    """Every material there is, each once."""
+    return tuple(dict.fromkeys(material.name for material in (*(row[1] for row in TABLE), *EXTRA)))
 
 
 def _occurs(word: str, words: set[str]) -> bool:

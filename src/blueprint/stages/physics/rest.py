@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,17 @@ from numpy.typing import NDArray
 from blueprint.backends.protocols import Simulation, Simulator
 from blueprint.core.artifact import Config
 from blueprint.core.report import warn
-from blueprint.formats.mjcf import FIRST_OBJECT, poses_of, qpos_of
+from blueprint.formats.mjcf import FIRST_OBJECT, Layout, layout
+from blueprint.formats.mjcf_layout import is_free, moving_parts
 from blueprint.geometry.transforms import pose_to_matrix, rotation_angle
 from blueprint.model.scene import PhysicalObject, SettledObject, SettleTest
 from blueprint.model.spatial import Pose
+from blueprint.stages.physics.separation import Push, smallest_shift
 
 Array = NDArray[np.float64]
 
 CALM_M, CALM_DEG = 0.001, 0.5  # an object that moves less in `calm_s` has come to rest
+STEEP = 0.7  # a contact whose normal is this near the vertical: one object stands on the other
 
 
 class RestConfig(Config):
@@ -41,18 +45,28 @@ class RestConfig(Config):
     drift_deg: float = 5.0
 
 
+@dataclass(frozen=True)
+class Drifts:
+    """test: of the objects; joints: `object/joint` -> how far it moved by itself [rad or m]"""
+
+    test: SettleTest
+    joints: dict[str, float]
+
+
 def come_to_rest(
     quiet: Path, scene: Path, objects: Sequence[PhysicalObject], simulator: Simulator, cfg: RestConfig
 ) -> list[Pose]:
-    """Poses in which every object rests. quiet: the same scene in a viscous medium."""
+    """Poses in which every rigid, free object rests; the others stay. quiet: the same scene in a viscous medium."""
+    place = layout(objects)
     qpos = separate(quiet, objects, simulator, cfg)
     qpos = simulate(quiet, qpos, simulator, cfg.quiet_s)
     for _ in range(cfg.calm_rounds):
         before, qpos = qpos, simulate(scene, qpos, simulator, cfg.calm_s)
-        moved = [drift(a, b) for a, b in zip(poses_of(before), poses_of(qpos), strict=True)]
+        pairs = zip(place.poses(before, objects), place.poses(qpos, objects), strict=True)
+        moved = [drift(a, b) for a, b in pairs]
         if all(metres < CALM_M and degrees < CALM_DEG for metres, degrees in moved):
             break
-    return poses_of(qpos)
+    return place.poses(qpos, objects)
 
 
 def simulate(model: Path, qpos: Array, simulator: Simulator, seconds: float) -> Array:
@@ -65,85 +79,110 @@ def simulate(model: Path, qpos: Array, simulator: Simulator, seconds: float) -> 
 
 
 def separate(model: Path, objects: Sequence[PhysicalObject], simulator: Simulator, cfg: RestConfig) -> Array:
-    """Positions (7 n,) without contact deeper than `penetration_m`, moving objects as little as that takes.
+    """Positions (nq,) without contact deeper than `penetration_m`, moving objects as little as that takes.
 
-    Each round moves, for every pair, by the deepest contact along its normal: upward from the table; the upper of two
-    where one stands on the other; else both, sideways, by half.
+    Each round finds the least motions that end the contacts there are; new ones may appear, so it is done again.
     """
-    qpos = qpos_of([item.pose for item in objects])
-    deepest = np.inf
+    place = layout(objects)
+    qpos, deepest = place.start, np.inf
     for _ in range(cfg.repairs):
         simulation = simulator.open(model, qpos)
-        shift, deepest = _push_apart(simulation, len(objects), cfg.penetration_m)
+        pushes, deepest = _pushes(simulation, place, objects, cfg.penetration_m)
         simulation.close()
         if deepest <= cfg.penetration_m:
             return qpos
-        qpos = qpos.copy().reshape(-1, 7)
-        qpos[:, :3] += shift
-        qpos = qpos.ravel()
+        shift = smallest_shift(len(objects), pushes)
+        qpos = qpos.copy()
+        for item, at, by in zip(objects, place.starts, shift, strict=True):
+            if is_free(item):
+                qpos[at : at + 3] += by
     warn(f"objects still penetrate by {deepest * 1e3:.1f} mm after {cfg.repairs} repairs")
     return qpos
 
 
-def _push_apart(simulation: Simulation, count: int, tolerance: float) -> tuple[Array, float]:
-    """Shift of every object (n, 3) [m] that ends the deepest contact of each pair, and that depth."""
-    shift = np.zeros((count, 3))
-    deepest: dict[tuple[int, int], tuple[float, Array]] = {}
+def _pushes(
+    simulation: Simulation, place: Layout, objects: Sequence[PhysicalObject], tolerance: float
+) -> tuple[list[Push], float]:
+    """What every contact deeper than half the tolerance asks for, and the deepest [m]: upward from the table; up for
+    the upper of two that stand on each other; along the normal for all else. What cannot move takes no part."""
+    pushes, deepest = [], 0.0
     contacts, normals = simulation.contacts(), simulation.normals()
     for (a, b, distance, _), normal in zip(contacts, normals, strict=True):
-        if -distance > max(tolerance, deepest.get((a, b), (0.0, normal))[0]):
-            deepest[a, b] = (-distance, normal)
-    for (a, b), (depth, normal) in sorted(deepest.items(), key=lambda pair: pair[0]):
-        gap = depth + 1e-4
-        if a < FIRST_OBJECT or b < FIRST_OBJECT:  # the table or the floor: up
-            shift[max(a, b) - FIRST_OBJECT] = np.maximum(shift[max(a, b) - FIRST_OBJECT], [-np.inf, -np.inf, gap])
-        elif abs(normal[2]) > 0.7:
-            upper = b if normal[2] > 0 else a
-            shift[upper - FIRST_OBJECT, 2] += gap
-        else:
-            sideways = normal * [1.0, 1.0, 0.0]
-            sideways *= gap / np.linalg.norm(sideways) ** 2
-            shift[a - FIRST_OBJECT] -= sideways / 2
-            shift[b - FIRST_OBJECT] += sideways / 2
-    return shift, max((depth for depth, _ in deepest.values()), default=0.0)
+        i, j = (_movable(body, place, objects) for body in (a, b))
+        if i == j:  # parts of one object, or two things that stand fixed
+            continue
+        deepest = max(deepest, -distance)
+        if -distance < tolerance / 2:
+            continue
+        if min(a, b) < FIRST_OBJECT:  # the table or the floor: up, never out at its side
+            normal = np.array([0.0, 0.0, 1.0 if a < b else -1.0])
+        elif i >= 0 and j >= 0 and abs(normal[2]) > STEEP:
+            i, j = (-1, j) if normal[2] > 0 else (i, -1)
+        pushes.append(Push(i, j, np.asarray(normal), -distance + 1e-4))
+    return pushes, deepest
 
 
-def settle_test(model: Path, names: Sequence[str], simulator: Simulator, cfg: RestConfig) -> SettleTest:
-    """Leave the scene alone for `test_s` from its start and measure how far objects move."""
+def _movable(body: int, place: Layout, objects: Sequence[PhysicalObject]) -> int:
+    owner = place.owner(body)
+    return owner if owner >= 0 and is_free(objects[owner]) else -1
+
+
+# ------------------------------------------------------------------ the test
+
+
+def settle_test(
+    model: Path, objects: Sequence[PhysicalObject], simulator: Simulator, cfg: RestConfig, files: Path
+) -> Drifts:
+    """Leave the scene alone for `test_s` from its start and measure how far objects and their joints move."""
+    place = layout(objects, files)
     simulation = simulator.open(model)
-    before = poses_of(simulation.qpos)
-    depth = _penetration(simulation, len(names))
+    before, depth = simulation.qpos, _penetration(simulation, place, objects)
     simulation.advance(np.zeros(0), cfg.test_s)
-    after = poses_of(simulation.qpos)
+    after = simulation.qpos
     simulation.close()
-    settled = tuple(_settled(name, a, b, float(d)) for name, a, b, d in zip(names, before, after, depth, strict=True))
+    poses = zip(place.poses(before, objects), place.poses(after, objects), strict=True)
+    settled = []
+    for index, (item, (a, b)) in enumerate(zip(objects, poses, strict=True)):
+        metres, degrees = drift(a, b)
+        if item.soft is not None:  # how far its vertices went, on average
+            rows = slice(place.starts[index], place.starts[index] + place.sizes[index])
+            metres = float(np.linalg.norm((after - before)[rows].reshape(-1, 3).mean(axis=0)))
+        settled.append(
+            SettledObject(name=item.asset.name, drift_m=metres, drift_deg=degrees, penetration_m=float(depth[index]))
+        )
     drift_m = max((s.drift_m for s in settled), default=0.0)
     drift_deg = max((s.drift_deg for s in settled), default=0.0)
     penetration = max((s.penetration_m for s in settled), default=0.0)
-    return SettleTest(
+    test = SettleTest(
         simulator=f"{simulator.name} {simulator.version}",
         seconds=cfg.test_s,
-        objects=settled,
+        objects=tuple(settled),
         max_drift_m=drift_m,
         max_drift_deg=drift_deg,
         max_penetration_m=penetration,
         passed=drift_m < cfg.drift_m and drift_deg < cfg.drift_deg and penetration <= 0.001,
     )
+    return Drifts(test, _joint_drifts(place, objects, before, after))
 
 
-def _penetration(simulation: Simulation, count: int) -> Array:
-    """(n,) deepest contact of every object [m]."""
-    depth = np.zeros(count)
+def _joint_drifts(place: Layout, objects: Sequence[PhysicalObject], before: Array, after: Array) -> dict[str, float]:
+    drifts = {}
+    for item, at in zip(objects, place.starts, strict=True):
+        first = at + (7 if is_free(item) else 0)
+        for index, part in enumerate(part for part, _ in moving_parts(item)):
+            drifts[f"{item.asset.name}/{part.joint.name}"] = float(abs(after - before)[first + index])
+    return drifts
+
+
+def _penetration(simulation: Simulation, place: Layout, objects: Sequence[PhysicalObject]) -> Array:
+    """(n,) deepest contact of every object [m]; a soft one is meant to give way."""
+    depth = np.zeros(len(objects))
     for a, b, distance, _ in simulation.contacts():
         for body in (a, b):
-            if body >= FIRST_OBJECT:
-                depth[body - FIRST_OBJECT] = max(depth[body - FIRST_OBJECT], -distance)
+            owner = place.owner(body)
+            if owner >= 0 and objects[owner].soft is None:
+                depth[owner] = max(depth[owner], -distance)
     return depth
-
-
-def _settled(name: str, before: Pose, after: Pose, depth: float) -> SettledObject:
-    metres, degrees = drift(before, after)
-    return SettledObject(name=name, drift_m=metres, drift_deg=degrees, penetration_m=depth)
 
 
 def drift(before: Pose, after: Pose) -> tuple[float, float]:
