@@ -102,6 +102,9 @@ def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    edit = _add(commands, "edit", _edit, "correct what was found, on a local web page")
+    edit.add_argument("scene", type=Path, metavar="DIR")
+    edit.add_argument("--port", type=int, default=8642, help="of the page, on this machine only [8642]")
     status = _add(commands, "status", _status, "what is done and what is not")
     why = _add(commands, "why", _why, "why a stage would run again, why it ran last")
     check = _add(commands, "check", _check, "verify every receipt, hash and format")
@@ -191,6 +194,14 @@ def _work(arguments: argparse.Namespace, given: Given, sets: Sequence[str], same
         job = session.open_job(given, arguments.scene, sets=sets, config=arguments.config)
         request = session.request_of(job, sets, arguments.config)
         return session.run_and_publish(job, request, arguments.until, same)
+
+
+def _edit(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import edit
+
+    print(f"http://127.0.0.1:{arguments.port}/   (ctrl-C ends it; the edits stay in {arguments.scene}/edits.json)")
+    edit.serve(arguments.scene, arguments.port)
+    return 0
 
 
 # ------------------------------------------------------------------ reading

@@ -18,7 +18,7 @@ from typing import Any
 from blueprint.core.code import PACKAGE
 from blueprint.core.errors import IntegrityError
 from blueprint.core.files import digest, file_digest, files_below, write_json
-from blueprint.core.settings import ENVIRONMENT, settings_file
+from blueprint.core.settings import EDITS, ENVIRONMENT, settings_file
 from blueprint.core.store import Receipt, Scene, damage
 
 
@@ -38,6 +38,7 @@ def fingerprint(
             "sets": list(sets),
             "until": until,
             "file": file_digest(file) if file else None,
+            "edits": file_digest(scene / EDITS) if (scene / EDITS).is_file() else None,
             "environment": {name: environ.get(name) for name in ENVIRONMENT},
             "source": {name: file_digest(PACKAGE / name) for name in files_below(PACKAGE) if "__pycache__" not in name},
             "packages": sorted(f"{found.name} {found.version}" for found in metadata.distributions()),

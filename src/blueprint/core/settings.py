@@ -1,11 +1,13 @@
 """Settings: a `[run]` section and one section per stage, from its Config type.
 
-Later wins: defaults, blueprint.toml (or --config FILE), environment variables, --set section.key=value.
+Later wins: defaults, blueprint.toml (or --config FILE), the scene's edits.json, environment variables, --set
+section.key=value.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +25,7 @@ from blueprint.core.stage import Stage
 M = TypeVar("M", bound=Model)
 
 FILE = "blueprint.toml"
+EDITS = "edits.json"  # in the scene directory, written by `blueprint edit`: settings in the same sections
 
 # environment variable -> setting; the names that the earlier system documented
 ENVIRONMENT = {"SENSOR_CAPTURE_MODE": "run.capture_mode"}
@@ -79,6 +82,8 @@ def load(
     Raises SettingsError naming the file or option, what is available and what is nearest.
     """
     values = _from_file(settings_file(config, scene))
+    for section, table in read_edits(scene).items():
+        values[section] = {**_table(section, values.get(section, {})), **_table(section, table)}
     for variable, setting in ENVIRONMENT.items():
         if environ.get(variable):
             _assign(values, setting, environ[variable], f"environment variable {variable}")
@@ -117,6 +122,21 @@ def _from_file(path: Path | None) -> dict[str, Any]:
         return tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not TOML: {error}", "compare it with docs/settings.md") from error
+
+
+def read_edits(scene: Path | None) -> dict[str, Any]:
+    """What edits.json of the scene holds: section -> settings. Raises SettingsError when it is not JSON."""
+    if scene is None or not (scene / EDITS).is_file():
+        return {}
+    try:
+        value = json.loads((scene / EDITS).read_bytes())
+    except ValueError as error:
+        raise SettingsError(
+            f"{scene / EDITS} is not JSON: {error}", "mend it, or delete it to drop the edits"
+        ) from error
+    if not isinstance(value, dict):
+        raise SettingsError(f"{scene / EDITS} holds no sections", 'write {"reconstruction": {"edits": [...]}}')
+    return value
 
 
 def _toml_value(text: str) -> Any:

@@ -23,8 +23,10 @@ from blueprint.geometry.stacking import Stand, stands
 from blueprint.geometry.texture import Bake, bake
 from blueprint.geometry.transforms import Array, invert, matrix_to_pose, transform_points
 from blueprint.model.artifacts import Assets, Capture, Reconstruction
+from blueprint.model.edit import KnownShape
 from blueprint.model.scene import GivenModel, Instance, ObjectAsset, Primitive
 from blueprint.model.spatial import Vec3
+from blueprint.stages.edits import apply_known
 from blueprint.stages.given_assets import given_carriers, make_given
 
 RECORD = "object.json"
@@ -35,12 +37,14 @@ class AssetsConfig(Config):
 
     min_pixels: smaller instances are dropped; min_height_m: flatter ones too
     max_faces: of a mesh; texture_px: side of a texture
+    known: object name -> what a person knows of its shape (`blueprint edit` writes it to the scene's edits.json)
     """
 
     min_pixels: int = Field(default=150, ge=30)
     min_height_m: float = Field(default=0.004, gt=0)
     max_faces: int = Field(default=4000, ge=200)
     texture_px: int = Field(default=512, ge=64)
+    known: dict[str, KnownShape] = Field(default_factory=dict)
 
 
 class _Outcome(Model):
@@ -86,7 +90,7 @@ def assets(capture: Capture, reconstruction: Reconstruction, cfg: AssetsConfig, 
         hint = "give boxes: --set reconstruction.boxes=boxes.json" if views else "nothing in the scene is an object"
         raise InfeasibleError(f"no object could be completed{': ' * bool(why)}{why[:400]}", hint)
     dropped = {name: outcome.reason for (name, _), outcome in zip(items, outcomes, strict=True) if outcome.reason}
-    return Assets(objects=kept, dropped=dropped)
+    return Assets(objects=apply_known(kept, cfg.known, out), dropped=dropped)
 
 
 def _given_outcome(
