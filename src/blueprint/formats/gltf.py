@@ -1,4 +1,4 @@
-"""The scene as GLB for viewers: textured meshes, one node per object. glTF is y up; ours is z up."""
+"""The scene as GLB for viewers: textured meshes, a node per object and per moving part. glTF is y up; ours is z up."""
 
 from __future__ import annotations
 
@@ -13,28 +13,54 @@ from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from blueprint.formats.mjcf import TABLE_BODY, TableFiles
+from blueprint.formats.mjcf_layout import moving_parts, part_body
+from blueprint.formats.mjcf_objects import fixed_parts
 from blueprint.formats.obj import TexturedMesh, read_obj
 from blueprint.geometry.transforms import pose_to_matrix
-from blueprint.model.scene import PhysicalObject
+from blueprint.model.scene import PhysicalObject, StaticPart
 
 Y_UP_FROM_Z_UP = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 
 
-def write_glb(path: Path, assets: Path, objects: Sequence[PhysicalObject], table: TableFiles) -> None:
-    """Write the visual meshes below `assets` into one binary glTF file with embedded textures."""
+def write_glb(
+    path: Path, assets: Path, objects: Sequence[PhysicalObject], table: TableFiles, statics: Sequence[StaticPart] = ()
+) -> None:
+    """Write the visual meshes below `assets` into one binary glTF file with embedded textures.
+
+    A moving part is a node below the node of what carries it, so a viewer can move it; both have the object's frame.
+    """
     scene = trimesh.Scene(base_frame="world")
     if table.visual is not None:
-        texture = None if table.texture is None else assets / table.texture
-        _add(scene, TABLE_BODY, assets / table.visual, texture, np.eye(4))
+        _add(scene, assets, TABLE_BODY, table.visual, table.texture, Y_UP_FROM_Z_UP)
+    for part in statics:
+        _add(scene, assets, part.name, part.mesh, part.texture, Y_UP_FROM_Z_UP)
     for item in objects:
-        T_world_object = pose_to_matrix(item.pose)
-        _add(scene, item.asset.name, assets / item.asset.mesh, assets / item.asset.texture, T_world_object)
+        _object(scene, assets, item)
     path.write_bytes(export_glb(scene, include_normals=True))
 
 
-def _add(scene: trimesh.Scene, name: str, mesh: Path, texture: Path | None, T: np.ndarray) -> None:
-    solid = textured(read_obj(mesh), texture, name)
-    scene.add_geometry(solid, node_name=name, geom_name=name, transform=Y_UP_FROM_Z_UP @ T)
+def _object(scene: trimesh.Scene, assets: Path, item: PhysicalObject) -> None:
+    name, whole = item.asset.name, (item.asset.mesh, item.asset.texture)
+    fixed = fixed_parts(item) or [(name, *whole)]
+    for node, mesh, texture in fixed:
+        carrier, T = (None, Y_UP_FROM_Z_UP @ pose_to_matrix(item.pose)) if node == name else (name, np.eye(4))
+        _add(scene, assets, node, mesh, texture, T, carrier)
+    for part, carrier in moving_parts(item):
+        above = name if carrier is None else part_body(name, carrier)
+        _add(scene, assets, part_body(name, part.part.name), part.part.mesh, part.part.texture, np.eye(4), above)
+
+
+def _add(
+    scene: trimesh.Scene,
+    assets: Path,
+    name: str,
+    mesh: str,
+    texture: str | None,
+    T: np.ndarray,
+    carrier: str | None = None,
+) -> None:
+    solid = textured(read_obj(assets / mesh), None if texture is None else assets / texture, name)
+    scene.add_geometry(solid, node_name=name, geom_name=name, parent_node_name=carrier, transform=T)
 
 
 def textured(mesh: TexturedMesh, texture: Path | None, name: str) -> trimesh.Trimesh:

@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from blueprint.core.artifact import Config
 from blueprint.core.stage import stage
 from blueprint.formats.gltf import write_glb
 from blueprint.formats.mjcf import Pedestal, TableFiles, scene_mjcf
+from blueprint.formats.mjcf_layout import joint_name, moving_parts
 from blueprint.formats.obj import TexturedMesh, write_obj
+from blueprint.formats.urdf import write_urdf
 from blueprint.formats.usd import object_path, write_scene
+from blueprint.formats.usd_asset import Provenance
 from blueprint.geometry.colliders import prism
 from blueprint.geometry.transforms import matrix_to_rows
 from blueprint.model.artifacts import Physics, Reconstruction, SimScene
@@ -23,11 +27,15 @@ from blueprint.stages.physics import TABLE_FILE, table_polygon
 
 Array = NDArray[np.float64]
 
+FAR_M = 6.0  # the scene camera stands no farther from the middle of a room
+FLOOR_M = 2.0  # a support wider than this in both directions is no table
+
 
 class SimSceneConfig(Config):
     """floor_z [m]: height of the floor below the table top (no camera sees it: a usual table is assumed).
 
     camera_*: the scene camera stands on the capture's side, since that side of the objects was really seen
+    author, licence, date (YYYY-MM-DD): written into the USD assets; no clock is read
     """
 
     floor_z: float = -0.75
@@ -36,29 +44,59 @@ class SimSceneConfig(Config):
     camera_fovy_deg: float = 45.0
     camera_elevation_deg: float = 38.0
     camera_margin: float = 1.3
+    author: str = Provenance.author
+    licence: str = Provenance.licence
+    date: str = Field(default=Provenance.date, pattern=r"^\d{4}-\d{2}-\d{2}$")
 
 
-@stage(version="1")
+@stage(version="2")
 def simscene(reconstruction: Reconstruction, physics: Physics, cfg: SimSceneConfig, out: Path) -> SimScene:
-    """Write `scene.xml`, `scene.usda`, `scene.glb` and the meshes and textures they share."""
+    """Write `scene.xml`, `scene.usda`, `scene.glb` and what they share below assets/.
+
+    There also: simready/NAME (a USD asset that stands alone) and urdf/NAME.urdf of every rigid object.
+    """
+    assets, objects, statics = out / "assets", physics.objects, physics.statics
     polygon = table_polygon(physics)
-    table = gather_assets(reconstruction, physics, polygon, out / "assets")
+    floor_z = floor_height(reconstruction.support, polygon, cfg)
+    table = gather_assets(reconstruction, physics, polygon, assets)
     cameras = scene_cameras(reconstruction, physics, cfg)
-    (out / "scene.xml").write_text(scene_mjcf(physics.objects, table, cameras, floor_z=cfg.floor_z))
-    write_scene(out / "scene.usda", out / "assets", physics.objects, table, cameras, floor_z=cfg.floor_z)
-    write_glb(out / "scene.glb", out / "assets", physics.objects, table)
+    mjcf = scene_mjcf(objects, table, cameras, statics=statics, files=assets, floor_z=floor_z)
+    (out / "scene.xml").write_text(mjcf)
+    made_by = Provenance(cfg.author, cfg.licence, cfg.date, reconstruction.scale_source)
+    write_scene(
+        out / "scene.usda", assets, objects, table, cameras, statics=statics, floor_z=floor_z, provenance=made_by
+    )
+    write_glb(out / "scene.glb", assets, objects, table, statics)
+    for item in objects:
+        if item.soft is None:
+            write_urdf(assets, item)
     return SimScene(
-        bodies=tuple(_body(item) for item in physics.objects),
+        bodies=tuple(_body(item) for item in objects),
         cameras=cameras,
         table_polygon=tuple((x, y) for x, y in polygon.tolist()),
         settle=physics.settle,
     )
 
 
+def floor_height(support: Support, polygon: Array, cfg: SimSceneConfig) -> float:
+    """Where the floor is drawn: below a table; just below the support where that is large enough to be the floor."""
+    return -max(support.thickness_m, 0.01) if is_floor(polygon) else cfg.floor_z
+
+
+def is_floor(polygon: Array) -> bool:
+    """Whether a support (K, 2) is wider than any table: then nothing holds it up, and cameras may stand far off."""
+    return bool(np.ptp(polygon, axis=0).min() > FLOOR_M)
+
+
 def gather_assets(reconstruction: Reconstruction, physics: Physics, polygon: Array, assets: Path) -> TableFiles:
-    """Copy every mesh and texture below `assets`; returns the table's files there."""
-    for folder in ("objects", "colliders"):
-        shutil.copytree(physics.path(folder), assets / folder, dirs_exist_ok=True)
+    """Copy every mesh, texture and point set below `assets`; returns the table's files there."""
+    for folder in ("objects", "colliders", "statics"):
+        if physics.path(folder).is_dir():
+            shutil.copytree(physics.path(folder), assets / folder, dirs_exist_ok=True)
+    for item in physics.objects:
+        if item.soft is not None:
+            (assets / item.soft.file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(physics.path(item.soft.file), assets / item.soft.file)
     for kept in ("seen_faces.npy", "method.json", ".finished"):
         for path in assets.rglob(kept):
             path.unlink()
@@ -72,7 +110,7 @@ def gather_assets(reconstruction: Reconstruction, physics: Physics, polygon: Arr
     write_obj(
         table_mesh(support, polygon), assets / "table/visual.obj", texture=None if texture is None else "texture.png"
     )
-    pedestal = pedestal_under(polygon, -max(support.thickness_m, 0.01))
+    pedestal = None if is_floor(polygon) else pedestal_under(polygon, -max(support.thickness_m, 0.01))
     return TableFiles(collider="table/collider.obj", visual="table/visual.obj", texture=texture, pedestal=pedestal)
 
 
@@ -101,11 +139,14 @@ def _body(item: PhysicalObject) -> SceneBody:
     return SceneBody(
         name=item.asset.name,
         text=item.asset.text,
+        category=item.asset.category,
+        anchored=item.asset.anchored,
+        joints=tuple(joint_name(item.asset.name, part.joint.name) for part, _ in moving_parts(item)),
         prim_path=object_path(item.asset.name),
-        mass_kg=item.mass_kg.value,
+        mass_kg=item.mass_kg.value + sum(part.mass_kg.value for part in item.parts),
         dims_m=item.asset.dims_m,
         pose=item.pose,
-        collider_count=len(item.colliders),
+        collider_count=len(item.colliders) + sum(len(part.colliders) for part in item.parts),
     )
 
 
@@ -113,12 +154,15 @@ def _body(item: PhysicalObject) -> SceneBody:
 
 
 def scene_cameras(reconstruction: Reconstruction, physics: Physics, cfg: SimSceneConfig) -> tuple[SceneCamera, ...]:
-    """`capture`: the first view of the capture itself; `scene`: a view of all objects for data."""
+    """`capture`: the first view of the capture itself, if there is one; `scene`: a view of all objects for data."""
+    positions = np.array([item.pose.position for item in physics.objects] or [(0.0, 0.0, 0.0)])
+    polygon = np.array(reconstruction.support.polygon)
+    if not reconstruction.views:  # an imported scene has no side from which it was seen
+        return (_scene_camera(positions, positions.mean(axis=0), polygon, cfg),)
     view = reconstruction.views[0]
     capture = SceneCamera(name="capture", camera=view.camera, T_world_camera=view.T_world_camera)
-    positions = np.array([item.pose.position for item in physics.objects] or [(0.0, 0.0, 0.0)])
     eye = np.array([row[3] for row in view.T_world_camera[:3]])
-    return capture, _scene_camera(positions, eye, np.array(reconstruction.support.polygon), cfg)
+    return capture, _scene_camera(positions, eye, polygon, cfg)
 
 
 def _scene_camera(positions: Array, capture_eye: Array, polygon: Array, cfg: SimSceneConfig) -> SceneCamera:
@@ -126,7 +170,7 @@ def _scene_camera(positions: Array, capture_eye: Array, polygon: Array, cfg: Sim
     low, high = positions.min(axis=0), positions.max(axis=0)
     target = (low + high) / 2 * [1.0, 1.0, 0.0] + [0.0, 0.0, 0.08]
     radius = max(0.2, float(np.linalg.norm(high[:2] - low[:2]) / 2)) * cfg.camera_margin
-    distance = min(max(radius / np.tan(np.deg2rad(cfg.camera_fovy_deg) / 2), 0.6), 1.6)
+    distance = min(max(radius / np.tan(np.deg2rad(cfg.camera_fovy_deg) / 2), 0.6), FAR_M if is_floor(polygon) else 1.6)
     away = (capture_eye - target)[:2]
     if np.linalg.norm(away) < 0.05:  # seen from straight above: any side will do
         away = np.array([0.0, -1.0])
