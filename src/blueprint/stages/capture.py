@@ -22,6 +22,7 @@ from blueprint.geometry.units import DepthUnit, infer_unit, parse_unit
 from blueprint.model.artifacts import Capture, Source
 from blueprint.model.capture import Camera, Frame, ScaleAnchor
 from blueprint.model.spatial import Matrix4
+from blueprint.stages.capture_scene import capture_scene, is_scene
 
 DEPTH_RANGE_M = (0.05, 20.0)  # a median depth outside is a wrong unit
 FARTHEST_M = 100.0  # single readings beyond are sensor codes for "too far", not measurements
@@ -48,7 +49,7 @@ class CaptureConfig(Config):
 def capture(source: Source, cfg: CaptureConfig, out: Path) -> Capture:
     """Raises InputError naming the file and the cure for anything that cannot be measured with."""
     location = Path(source.location)
-    if location.is_dir():
+    if location.is_dir() or is_scene(location):
         return _read(location, cfg, out)
     if not location.is_file():
         raise InputError(f"{location} does not exist", "name a capture's folder or zip file")
@@ -58,6 +59,8 @@ def capture(source: Source, cfg: CaptureConfig, out: Path) -> Capture:
 
 def _read(folder: Path, cfg: CaptureConfig, out: Path) -> Capture:
     """Whatever lies there, by what it is."""
+    if is_scene(folder):
+        return capture_scene(folder, cfg.name, cfg.anchors, out)
     if (folder / "capture.json").is_file():
         return _normalise(read_capture(folder), cfg, out)
     return _normalise(read_folder(folder, Hints(cfg.fx, cfg.fy, cfg.cx, cfg.cy, cfg.dist)), cfg, out)
