@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +129,7 @@ def make_asset(
     pixels = sum(int((view.labels == instance.label).sum()) for view in views)
     if pixels < cfg.min_pixels:
         return _Outcome(asset=None, reason=f"a fragment of {pixels} pixels; at least {cfg.min_pixels} are needed")
+    views = tuple(replace(view, T_world_camera=stand.level @ view.T_world_camera) for view in views)
     try:
         done = complete(
             views,
@@ -145,17 +146,15 @@ def make_asset(
     if not is_closed(done.mesh):
         return _Outcome(asset=None, reason="no closed surface could be made of it")
     skin = bake(done.mesh, views, instance.label, done.symmetries, cfg.texture_px)
-    return _Outcome(asset=_written(instance, done, skin, stand, below, folder), reason="")
+    return _Outcome(asset=_written(instance, done, skin, below, folder), reason="")
 
 
-def _written(instance: Instance, done: Completion, skin: Bake, stand: Stand, support: str, folder: Path) -> ObjectAsset:
+def _written(instance: Instance, done: Completion, skin: Bake, support: str, folder: Path) -> ObjectAsset:
     """Write mesh, texture and seen faces in the object frame."""
     local = done.mesh[0] @ done.rotation
     T = np.eye(4)
     T[:3, :3] = done.rotation
     T[:3, 3] = done.rotation @ (local.min(axis=0) + local.max(axis=0)) / 2
-    T_rest = T.copy()
-    T_rest[2, 3] += stand.rest_z - stand.base_z
     vertices = transform_points(invert(T), done.mesh[0])
     normals = corner_normals((vertices, done.mesh[1]))
     write_obj(TexturedMesh(vertices, done.mesh[1], skin.uv, normals), folder / "visual.obj", "texture.png")
@@ -176,7 +175,7 @@ def _written(instance: Instance, done: Completion, skin: Bake, stand: Stand, sup
         dims_source=tuple("inferred" if guess else "measured" for guess in done.inferred),  # type: ignore[arg-type]
         method=done.method,
         primitive=_primitive(done, T),
-        pose=matrix_to_pose(T_rest),
+        pose=matrix_to_pose(T),
         seen_fraction=round(skin.seen_fraction, 4),
         confidence=round(instance.confidence * _agreement_confidence(done), 4),
         silhouette_iou=round(done.silhouette_iou, 4),
