@@ -7,8 +7,8 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
+from bench.scenes import cabinet as toy_cabinet
 
-import toy_cabinet
 from blueprint.core.errors import InputError
 from blueprint.formats.mjcf import TableFiles, layout, scene_mjcf
 from blueprint.formats.obj import TexturedMesh, write_obj

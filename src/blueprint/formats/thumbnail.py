@@ -13,7 +13,7 @@ from blueprint.geometry.raycast import render_depth
 from blueprint.geometry.transforms import Array, transform_points
 from blueprint.model.capture import Camera
 
-SAMPLES = 3  # per pixel along each axis
+SAMPLES = 2  # per pixel along each axis
 FOVY_DEG, ELEVATION_DEG = 28.0, 24.0
 BACKGROUND_TOP, BACKGROUND_BOTTOM = 246.0, 214.0
 KEY = np.array([-0.45, -0.75, 0.9])  # light from the left, behind the camera and above: x right, y away, z up

@@ -294,7 +294,7 @@ def _front(item: PhysicalObject) -> tuple[float, float]:
     if not item.parts:
         return (0.6, -0.8)
     base = np.array(item.inertia.center_of_mass)
-    out = sum(np.array(part.inertia.center_of_mass) - base for part in item.parts)[:2]
+    out = np.sum([np.array(part.inertia.center_of_mass) - base for part in item.parts], axis=0)[:2]
     if np.linalg.norm(out) < 1e-3:
         return (0.6, -0.8)
     turn = Rotation.from_euler("z", -35, degrees=True).as_matrix()[:2, :2]
