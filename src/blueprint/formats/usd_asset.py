@@ -27,6 +27,7 @@ from blueprint.formats.mjcf_objects import fixed_parts
 from blueprint.formats.obj import TexturedMesh, read_obj
 from blueprint.formats.thumbnail import draw
 from blueprint.formats.usd_runtimes import write_runtimes
+from blueprint.model.categories import category_of
 from blueprint.model.scene import Collider, Inertia, PhysicalObject, PhysicalPart
 
 OBJECT_QCODE = "Q223557"  # Wikidata: physical object, where the category is not known
@@ -116,10 +117,6 @@ def write_asset(root: Path, item: PhysicalObject, files: Path, provenance: Prove
 
 def qcode_of(item: PhysicalObject) -> str:
     """Wikidata number of the object's category."""
-    try:  # TEMPORARY until categories land
-        from blueprint.model.categories import category_of
-    except ModuleNotFoundError:
-        return OBJECT_QCODE
     found = category_of(item.asset.category or item.asset.text)
     return OBJECT_QCODE if found is None or not found[0].qcode else found[0].qcode
 

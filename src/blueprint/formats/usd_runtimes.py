@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from blueprint.formats.mjcf import Contacts, can_roll
 from blueprint.formats.mjcf_layout import moving_parts
 from blueprint.formats.usd_prims import prim_name
 from blueprint.model.materials import ROLLING_FRICTION_M, TORSIONAL_FRICTION_M
@@ -67,7 +68,7 @@ def _layer(path: Path, stage: Any, item: PhysicalObject, rules: Rules) -> None:
 
 
 def _over(layer: Any, path: Any, schemas: Sequence[str], attributes: Sequence[Attribute]) -> None:
-    from pxr import Sdf
+    from pxr import Sdf, Vt
 
     spec = Sdf.CreatePrimInLayer(layer, path)
     listed = Sdf.TokenListOp()
@@ -75,7 +76,8 @@ def _over(layer: Any, path: Any, schemas: Sequence[str], attributes: Sequence[At
     spec.SetInfo("apiSchemas", listed)
     for name, kind, value in attributes:
         variability = Sdf.VariabilityUniform if kind == "token" else Sdf.VariabilityVarying
-        Sdf.AttributeSpec(spec, name, Sdf.ValueTypeNames.Find(kind), variability).default = value
+        given = Vt.DoubleArray(list(value)) if isinstance(value, tuple) else value
+        Sdf.AttributeSpec(spec, name, Sdf.ValueTypeNames.Find(kind), variability).default = given
 
 
 def _kind(prim: Any) -> str:
@@ -140,7 +142,11 @@ def _newton(prim: Any, item: PhysicalObject) -> tuple[list[str], list[Attribute]
 
 def _mujoco(prim: Any, item: PhysicalObject) -> tuple[list[str], list[Attribute]]:
     kind = _kind(prim)
-    contact: list[Attribute] = [("mjc:condim", "int", 4)]
+    contact: list[Attribute] = [
+        ("mjc:condim", "int", 6 if can_roll(item) and not item.asset.anchored else 4),
+        ("mjc:solref", "double[]", Contacts.solref),
+        ("mjc:solimp", "double[]", (*Contacts.solimp, 0.5, 2.0)),  # then MuJoCo's own midpoint and power
+    ]
     if kind == "hull":
         inertia: Attribute = ("mjc:inertia", "token", "convex")
         return ["MjcCollisionAPI", "MjcMeshCollisionAPI"], [*contact, inertia]
