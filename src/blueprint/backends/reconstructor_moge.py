@@ -1,0 +1,13 @@
+"""Depth by MoGe-2, in an environment of its own; see `learned` and docs/learned_models.md."""
+
+from __future__ import annotations
+
+from blueprint.backends.checkpoints import MODELS
+from blueprint.backends.learned import LearnedReconstructor
+
+
+class ReconstructorMoge(LearnedReconstructor):
+    """Photographs to objects by way of depth that MoGe-2 guesses."""
+
+    name = "moge"
+    model = MODELS["moge"]

@@ -1,0 +1,342 @@
+"""Laws of the learned backends: the contract with stubs that answer recorded output; real classes where there are."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from blueprint.backends.checkpoints import MODELS, UNKNOWN
+from blueprint.backends.learned import LearnedReconstructor
+from blueprint.backends.learned_run import WORKERS, run_worker
+from blueprint.backends.protocols import ReconstructorConfig
+from blueprint.backends.reconstructor_depthanything import ReconstructorDepthanything
+from blueprint.backends.reconstructor_mast3r import ReconstructorMast3r
+from blueprint.backends.reconstructor_moge import ReconstructorMoge
+from blueprint.backends.reconstructor_vggt import ReconstructorVggt
+from blueprint.core.errors import BackendError, InputError
+from blueprint.core.report import reporting
+from blueprint.formats import images
+from blueprint.geometry.transforms import transform_points
+from blueprint.model.artifacts import Capture, Reconstruction
+from blueprint.model.capture import ScaleAnchor, UserBox
+from toy_learned import photographs, project, record, record_views, stub, torch_python
+from toy_service import Events
+from toy_table import BLUE, CAMERA, RED, Shot, shoot
+
+CFG = ReconstructorConfig()
+ALL = (ReconstructorMoge, ReconstructorDepthanything, ReconstructorVggt, ReconstructorMast3r)
+
+
+@pytest.fixture(scope="module")
+def shot() -> Shot:
+    return shoot()
+
+
+def environ(program: Path, *names: str, **more: str) -> dict[str, str]:
+    return {f"BLUEPRINT_{name.upper()}_PYTHON": str(program) for name in names} | more
+
+
+def rebuild(backend: LearnedReconstructor, capture: Capture, out: Path, **cfg: object) -> Reconstruction:
+    out.mkdir()
+    return backend.reconstruct(capture, CFG.model_copy(update=cfg), out).save(out)
+
+
+def heights(made: Reconstruction) -> list[float]:
+    """Of every instance above the support [m], sorted: the 97th percentile of what the first view measured."""
+    view = made.views[0]
+    depth, labels = np.load(made.path(view.depth)), images.read_labels(made.path(view.labels))
+    v, u = np.nonzero(depth > 0)
+    z = depth[v, u]
+    camera = view.camera
+    points = np.column_stack([(u - camera.cx) / camera.fx * z, (v - camera.cy) / camera.fy * z, z])
+    world = transform_points(view.T_world_camera, points)
+    tops = {i.label: world[labels[v, u] == i.label, 2] for i in made.instances}
+    return sorted(float(np.percentile(points, 97)) for points in tops.values())
+
+
+TRUE = [BLUE.high[2], RED.high[2]]
+
+
+def points_anchor(shot: Shot) -> ScaleAnchor:
+    """Two marks on the table, 0.3 m apart."""
+    ends = (project(shot, (-0.15, -0.2, 0.0)), project(shot, (0.15, -0.2, 0.0)))
+    return ScaleAnchor(type="points", size_m=0.3, frame="0", pixels=ends)
+
+
+def test_metric_depth_of_one_photograph_becomes_objects_and_is_marked_as_a_guess(tmp_path: Path, shot: Shot) -> None:
+    program = stub(tmp_path / "env")
+    record_views(program.parent, "moge", [shot], metric=True)
+    backend, events = ReconstructorMoge(environ(program, "moge")), Events()
+    with reporting(events):
+        made = rebuild(backend, photographs(tmp_path / "in", [shot]), tmp_path / "out")
+    assert heights(made) == pytest.approx(TRUE, abs=0.006)
+    assert made.scale_source == "guessed by Ruicheng/moge-2-vitl-normal"
+    assert any("guesses" in fields["message"] for kind, fields in events.seen if kind == "warning")
+    assert made.licences == {"Ruicheng/moge-2-vitl-normal: MIT": True}
+    assert "moge-2-vitl-normal" in backend.version
+    seen = json.loads((program.parent / "seen.json").read_text())
+    assert seen["worker"] == "moge.py" and seen["images"][0]["K"][0][0] == CAMERA.fx
+
+
+def test_an_anchor_outranks_what_the_model_guesses(tmp_path: Path, shot: Shot) -> None:
+    program = stub(tmp_path / "env")
+    record_views(program.parent, "moge", [shot], unit_m=0.4, metric=True)  # it guesses wrong
+    capture = photographs(tmp_path / "in", [shot], points_anchor(shot))
+    made = rebuild(ReconstructorMoge(environ(program, "moge")), capture, tmp_path / "out")
+    assert heights(made) == pytest.approx(TRUE, abs=0.006)
+    assert "two points" in made.scale_source
+
+
+def test_several_photographs_up_to_scale_become_metric_by_an_anchor(tmp_path: Path, shot: Shot) -> None:
+    shots = [shot, shoot(eye=(0.35, -0.55, 0.5), seed=1)]
+    program = stub(tmp_path / "env")
+    record_views(program.parent, "vggt", shots, unit_m=2.5)
+    backend = ReconstructorVggt(environ(program, "vggt"))
+    made = rebuild(backend, photographs(tmp_path / "in", shots, points_anchor(shot)), tmp_path / "out")
+    assert heights(made) == pytest.approx(TRUE, abs=0.008)
+    assert len(made.views) == 2
+    assert made.licences == {"facebook/VGGT-1B: VGGT research licence": False}
+
+
+@pytest.mark.parametrize("kind", [ReconstructorVggt, ReconstructorMast3r, ReconstructorDepthanything])
+def test_without_an_anchor_what_is_up_to_scale_is_refused_before_it_runs(
+    tmp_path: Path, shot: Shot, kind: type
+) -> None:
+    program = stub(tmp_path / "env")
+    record_views(program.parent, kind.name, [shot], unit_m=2.5)
+    with pytest.raises(InputError, match="no scale"):
+        rebuild(kind(environ(program, kind.name)), photographs(tmp_path / "bare", [shot]), tmp_path / "none")
+    assert not (program.parent / "seen.json").exists()
+
+
+def test_a_checkpoint_whose_metres_are_unknown_is_believed_only_if_its_output_claims_them(
+    tmp_path: Path, shot: Shot
+) -> None:
+    program = stub(tmp_path / "env")
+    record_views(program.parent, "vggt", [shot], metric=False)
+    names = environ(program, "vggt", BLUEPRINT_VGGT_CHECKPOINT="/my/model")
+    with pytest.raises(InputError, match="no scale"):
+        rebuild(ReconstructorVggt(names), photographs(tmp_path / "bare", [shot]), tmp_path / "none")
+
+
+def lay_marker(shot: Shot, corner: tuple[float, float], side_m: float) -> Shot:
+    """The shot with a marker (and its white rim) on the table. corner: of the rim, the lowest x and y."""
+    words = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
+    sheet = np.pad(cv2.aruco.generateImageMarker(words, 7, 120), 30, constant_values=255)
+    x, y, whole = *corner, side_m * 180 / 120
+    world = [(x, y + whole, 0.0), (x + whole, y + whole, 0.0), (x + whole, y, 0.0), (x, y, 0.0)]
+    pixels = np.array([project(shot, point) for point in world], dtype=np.float32)
+    turn = cv2.getPerspectiveTransform(np.array([(0, 0), (180, 0), (180, 180), (0, 180)], np.float32) - 0.5, pixels)
+    size = (CAMERA.width, CAMERA.height)
+    drawn = cv2.warpPerspective(sheet, turn, size, flags=cv2.INTER_AREA)
+    there = cv2.warpPerspective(np.full_like(sheet, 255), turn, size) > 127
+    color = np.where(there[..., None], drawn[..., None], shot.color).astype(np.uint8)
+    return Shot(color, shot.depth, shot.labels, shot.T_world_camera)
+
+
+def test_a_marker_in_one_photograph_gives_the_scale(tmp_path: Path) -> None:
+    shot = lay_marker(shoot(eye=(0.0, -0.25, 0.85)), (-0.06, -0.24), 0.1)
+    program = stub(tmp_path / "env")
+    record_views(program.parent, "moge", [shot], unit_m=3.0, metric=True)
+    anchor = ScaleAnchor(type="marker", size_m=0.1, dictionary="DICT_4X4_50")
+    capture = photographs(tmp_path / "in", [shot], anchor)
+    made = rebuild(ReconstructorMoge(environ(program, "moge")), capture, tmp_path / "out")
+    assert heights(made) == pytest.approx(TRUE, rel=0.05)
+    bare = photographs(tmp_path / "bare", [shoot()], anchor)
+    with pytest.raises(InputError, match="no marker"):
+        rebuild(ReconstructorMoge(environ(program, "moge")), bare, tmp_path / "none")
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_without_its_environment_it_says_how_to_make_one(tmp_path: Path, shot: Shot, kind: type) -> None:
+    capture = photographs(tmp_path / "in", [shot], points_anchor(shot))
+    with pytest.raises(BackendError, match=f"BLUEPRINT_{kind.name.upper()}_PYTHON") as caught:
+        rebuild(kind({}), capture, tmp_path / "out")
+    assert "pip install" in caught.value.hint and "export BLUEPRINT_" in caught.value.hint
+    with pytest.raises(BackendError, match="is no program"):
+        rebuild(kind(environ(tmp_path / "absent", kind.name)), capture, tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    ("told", "error", "word", "hint"),
+    [
+        ({"kind": "package", "message": "No module named 'moge'"}, BackendError, "No module", "pip install"),
+        ({"kind": "weights", "message": "401 gated"}, BackendError, "gated", "hf auth login"),
+        ({"kind": "input", "message": "the pictures differ"}, InputError, "differ", "learned_models"),
+        ({"kind": "failure", "message": "CUDA out of memory"}, BackendError, "out of memory", "log"),
+        ({"unexpected": 1}, BackendError, "exit code 1", ""),
+    ],
+)
+def test_what_fails_over_there_is_told_here(
+    tmp_path: Path, shot: Shot, told: dict, error: type, word: str, hint: str
+) -> None:
+    program = stub(tmp_path / "env")
+    (program.parent / "error.json").write_text(json.dumps(told))
+    with pytest.raises(error, match=word) as caught:
+        rebuild(ReconstructorMoge(environ(program, "moge")), photographs(tmp_path / "in", [shot]), tmp_path / "out")
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        ({"T_world_camera": 2 * np.eye(4)[None]}, "no rotation"),
+        ({"K": np.zeros((1, 3, 3))}, "no camera"),
+        ({"depth": np.zeros((1, 5))}, "no picture"),
+        ({"depth": np.zeros((1, 240, 100)), "valid": np.ones((1, 240, 100), bool)}, "hardly|no depth"),
+        ({"depth": np.array([{}], dtype=object)}, "can be read"),
+        ({"depth": np.full((1, 240, 320), np.nan)}, "no depth"),
+    ],
+)
+def test_a_worker_that_breaks_the_contract_is_refused(tmp_path: Path, shot: Shot, damage: dict, word: str) -> None:
+    program = stub(tmp_path / "env")
+    record_views(program.parent, "moge", [shot], metric=True)
+    with np.load(program.parent / "moge.npz") as stored:
+        arrays = {k: v for k, v in stored.items() if k != "meta"}
+    record(program.parent, "moge", **(arrays | damage))
+    with pytest.raises((BackendError, InputError), match=word):
+        rebuild(ReconstructorMoge(environ(program, "moge")), photographs(tmp_path / "in", [shot]), tmp_path / "out")
+
+
+def test_too_many_pictures_and_other_captures_are_refused(tmp_path: Path, shot: Shot) -> None:
+    with pytest.raises(InputError, match="at most 1"):
+        rebuild(ReconstructorMoge({}), photographs(tmp_path / "two", [shot, shot]), tmp_path / "a")
+    scene = Capture(name="s", kind="scene", frames=()).save(tmp_path / "scene")
+    with pytest.raises(InputError, match="no pictures"):
+        rebuild(ReconstructorMoge({}), scene, tmp_path / "b")
+
+
+def test_a_checkpoint_that_nobody_knows_is_not_commercial(tmp_path: Path, shot: Shot) -> None:
+    program = stub(tmp_path / "env")
+    record_views(program.parent, "moge", [shot], metric=True)
+    names = environ(program, "moge", BLUEPRINT_MOGE_CHECKPOINT="/my/model.pt")
+    capture = photographs(tmp_path / "in", [shot])
+    ran = run_worker(MODELS["moge"], [(capture.frames[0], capture.path("color/0.png"))], {}, names)
+    assert ran.licences == {f"/my/model.pt: {UNKNOWN}": False}
+    assert json.loads((program.parent / "seen.json").read_text())["checkpoint"] == "/my/model.pt"
+
+
+def test_every_model_has_a_worker_and_terms() -> None:
+    for model in MODELS.values():
+        assert (WORKERS / model.worker).is_file() and model.install
+        assert all(
+            c.licence and c.commercial == ("NC" not in c.licence and "non" not in c.note) for c in model.checkpoints
+        )
+
+
+# ------------------------------------------------------------------ masks by SAM
+
+
+def test_masks_of_sam_in_the_users_boxes_carry_the_users_names(tmp_path: Path, shot: Shot) -> None:
+    program = stub(tmp_path / "env")
+    record_views(program.parent, "moge", [shot], metric=True)
+    truth = np.stack([shot.labels == 1, shot.labels == 2])
+    record(program.parent, "sam", masks=truth, scores=np.array([0.9, 0.8]), prompts=np.array([0, 1]))
+    boxes = tuple(
+        UserBox(frame="0", label=label, name=name, xyxy=(0, 0, 319, 239))
+        for label, name in ((5, "cereal_box"), (9, "mug"))
+    )
+    names = environ(program, "moge", "sam", BLUEPRINT_SEGMENTER="sam")
+    capture = photographs(tmp_path / "in", [shot], boxes=boxes)
+    made = rebuild(ReconstructorMoge(names), capture, tmp_path / "out", boxes="boxes.json")
+    assert {i.text for i in made.instances} == {"cereal box", "mug"}
+    assert {i.mask_source for i in made.instances} == {"model"}
+    labels = images.read_labels(made.path(made.views[0].labels))
+    for number, label in ((1, 5), (2, 9)):
+        inside = (labels == label) & (shot.labels == number)
+        assert inside.sum() > 0.9 * max((labels == label).sum(), (shot.labels == number).sum())
+    assert "facebook/sam2.1-hiera-large: Apache-2.0" in made.licences
+
+
+def test_of_all_that_sam_finds_only_what_stands_on_the_support_is_kept(tmp_path: Path, shot: Shot) -> None:
+    program = stub(tmp_path / "env")
+    record_views(program.parent, "moge", [shot], metric=True)
+    table = shot.labels == 0
+    half = (shot.labels == 1) & (np.arange(240)[:, None] < np.nonzero(shot.labels == 1)[0].mean())
+    flat = np.zeros_like(table)
+    flat[180:200, 100:140] = True  # a sheet on the table
+    masks = np.stack([table, half, shot.labels == 1, shot.labels == 2, flat])
+    record(program.parent, "sam", masks=masks, scores=np.array([0.99, 0.9, 0.9, 0.9, 0.9]), prompts=np.full(5, -1))
+    names = environ(program, "moge", "sam", BLUEPRINT_SEGMENTER="sam")
+    made = rebuild(ReconstructorMoge(names), photographs(tmp_path / "in", [shot]), tmp_path / "out")
+    assert len(made.instances) == 2
+    assert heights(made) == pytest.approx(TRUE, abs=0.006)
+
+
+# ------------------------------------------------------------------ real classes with tiny random weights
+
+TINY_SAM = """
+import sys, torch
+from transformers import SamConfig, SamImageProcessor, SamMaskDecoderConfig, SamModel, SamProcessor
+from transformers import SamPromptEncoderConfig, SamVisionConfig
+torch.manual_seed(0)
+vision = SamVisionConfig(hidden_size=16, output_channels=8, num_hidden_layers=1, num_attention_heads=2, image_size=128,
+                         patch_size=16, mlp_dim=32, global_attn_indexes=[0], window_size=0, num_pos_feats=4)
+prompt = SamPromptEncoderConfig(hidden_size=8, image_size=128, patch_size=16, mask_input_channels=4)
+decoder = SamMaskDecoderConfig(hidden_size=8, mlp_dim=16, num_hidden_layers=1, num_attention_heads=2,
+                               iou_head_hidden_dim=16)
+model = SamModel(SamConfig(vision_config=vision.to_dict(), prompt_encoder_config=prompt.to_dict(),
+                           mask_decoder_config=decoder.to_dict()))
+model.save_pretrained(sys.argv[1])
+processor = SamImageProcessor(size={"longest_edge": 128}, pad_size={"height": 128, "width": 128})
+SamProcessor(processor).save_pretrained(sys.argv[1])
+"""
+
+TINY_MOGE = """
+import sys, torch
+sys.path.insert(0, sys.argv[2])
+from moge.model.v2 import MoGeModel
+torch.manual_seed(0)
+sides = [8, 8, 8, 8, 8]
+def stack(*out, dim_in=sides):
+    return dict(dim_in=dim_in, dim_out=list(out), dim_res_blocks=sides, num_res_blocks=0, res_block_in_norm="none",
+                res_block_hidden_norm="none", resamplers=["bilinear"] * 4)
+config = dict(
+    encoder=dict(backbone="dinov2_vits14", intermediate_layers=[11], dim_out=8),
+    neck=stack(None, None, None, None, None, dim_in=[10, 2, 2, 2, 2]),
+    points_head=stack(None, None, None, None, 3), mask_head=stack(None, None, None, None, 1),
+    scale_head=dict(dims=[384, 1]), remap_output="exp", num_tokens_range=[40, 60])
+model = MoGeModel(**config)
+torch.save({"model_config": config, "model": model.state_dict()}, sys.argv[1])
+"""
+
+
+def test_the_worker_of_sam_runs_the_real_classes(tmp_path: Path, shot: Shot) -> None:
+    """Config -> save_pretrained -> from_pretrained -> processor -> model -> masks of the picture's size."""
+    python = torch_python("torch, transformers")
+    subprocess.run([python, "-c", TINY_SAM, str(tmp_path / "tiny")], check=True, timeout=120)
+    names = dict(os.environ) | environ(Path(python), "sam", BLUEPRINT_SAM_CHECKPOINT=str(tmp_path / "tiny"))
+    capture = photographs(tmp_path / "in", [shot])
+    frames = [(capture.frames[0], capture.path("color/0.png"))]
+    ran = run_worker(MODELS["sam"], frames, {"boxes": [[10, 20, 100, 120], [150, 60, 300, 200]]}, names)
+    assert ran.arrays["masks"].shape == (2, 240, 320) and ran.arrays["masks"].dtype == bool
+    assert ran.arrays["prompts"].tolist() == [0, 1] and np.isfinite(ran.arrays["scores"]).all()
+    with pytest.raises(BackendError, match="cannot run") as caught:
+        run_worker(MODELS["sam"], frames, {"boxes": []}, names | {"BLUEPRINT_SAM_CHECKPOINT": str(tmp_path / "none")})
+    assert "BLUEPRINT_SAM_CHECKPOINT" in caught.value.hint
+    with pytest.raises(InputError, match="only SAM 3"):
+        run_worker(MODELS["sam"], frames, {"words": ["mug"]}, names)
+
+
+def test_the_worker_of_moge_runs_the_real_class(tmp_path: Path, shot: Shot) -> None:
+    """Its code is no package on an index: BLUEPRINT_TEST_MOGE_CODE names a folder with `moge` and `utils3d`."""
+    code = os.environ.get("BLUEPRINT_TEST_MOGE_CODE", "")
+    if not code:
+        pytest.skip("set BLUEPRINT_TEST_MOGE_CODE to a folder that holds the packages moge and utils3d")
+    python = torch_python("torch, moge.model.v2", code)
+    subprocess.run([python, "-c", TINY_MOGE, str(tmp_path / "model.pt"), code], check=True, timeout=120)
+    names = dict(os.environ) | environ(
+        Path(python), "moge", BLUEPRINT_MOGE_CHECKPOINT=str(tmp_path / "model.pt"), BLUEPRINT_MOGE_CODE=code
+    )
+    capture = photographs(tmp_path / "in", [shot])
+    ran = run_worker(MODELS["moge"], [(capture.frames[0], capture.path("color/0.png"))], {}, names)
+    assert ran.arrays["depth"].shape == (1, 240, 320) and bool(ran.arrays["metric"])
+    K = ran.arrays["K"][0]
+    assert K[0, 0] == pytest.approx(CAMERA.fx, rel=1e-4)  # the known field of view was used
+    assert K[:2, 2] == pytest.approx([160, 120]) and K[1, 1] == pytest.approx(K[0, 0], rel=1e-4)
