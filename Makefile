@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: env demo test check bench bars-spine test-lerobot clean
+.PHONY: env demo test check bars-spine bars-scenes test-lerobot clean
 
 env: $(VENV)/.runtime
 
@@ -34,6 +34,9 @@ test: check
 
 bars-spine: env
 	$(BIN)/python -m bench.bars_spine
+
+bars-scenes: $(VENV)/.dev
+	$(BIN)/python -m bench.bars_scenes
 
 # the real lerobot, in its own environment, reads every dataset given: make test-lerobot DATASETS="DIR/outputs/dataset"
 test-lerobot: $(VENV)/.dev $(VENV)-lerobot/.ready

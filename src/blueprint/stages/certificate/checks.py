@@ -71,6 +71,10 @@ def of_reconstruction(made: Reconstruction, residual_m: float) -> list[Measureme
     named = ", ".join(f"{count} {source}" for source, count in sorted(sources.items()))
     return [
         stated("scale.source", stage, f"metric scale comes from: {made.scale_source}", None),
+        *(
+            stated(f"licence.{name}", stage, f"{name}: commercial use is {'' if free else 'not '}permitted", None)
+            for name, free in sorted(made.licences.items())
+        ),
         stated("scale.depth_noise", stage, "depth noise at 1 m", made.depth_sigma_m, "m"),
         stated("gravity.source", stage, f"direction of gravity: {made.up_source}", None, scope="inferred"),
         judged(
