@@ -44,9 +44,9 @@ def settle_usd(path: Path, seconds: float) -> dict[str, Array]:
 def model_of(path: Path) -> mujoco.MjModel:
     stage = Usd.Stage.Open(str(path))
     spec = mujoco.MjSpec()
+    spec.compiler.degree = False
     spec.option.integrator, spec.option.cone = mujoco.mjtIntegrator.mjINT_IMPLICITFAST, mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = 50.0
-    spec.option.enableflags |= mujoco.mjtEnableBit.mjENBL_MULTICCD
     reader = _Reader(stage, spec, UsdGeom.XformCache(Usd.TimeCode.Default()))
     prims = list(stage.Traverse())
     bodies = {prim.GetPath(): prim for prim in prims if prim.HasAPI(UsdPhysics.RigidBodyAPI)}
@@ -64,7 +64,7 @@ def model_of(path: Path) -> mujoco.MjModel:
         if len(made) == before:
             raise ValueError("the joints form a circle")
     for prim in prims:
-        if prim.HasAPI(UsdPhysics.CollisionAPI):
+        if prim.HasAPI(UsdPhysics.CollisionAPI) and not _soft(prim):
             _geom(reader, prim, bodies, made)
     for joint in joints:  # UsdPhysics: bodies that a joint connects do not collide unless it says so
         ends = [*joint.GetBody0Rel().GetTargets(), *joint.GetBody1Rel().GetTargets()]
@@ -145,6 +145,12 @@ def _geom(reader: _Reader, prim: Usd.Prim, bodies: dict[object, Usd.Prim], made:
     friction = UsdPhysics.MaterialAPI(material.GetPrim()).GetDynamicFrictionAttr().Get()
     geom.condim, geom.friction = 4, [friction, *SLOW_FRICTION]
     geom.solref, geom.solimp = SOLREF, SOLIMP
+
+
+def _soft(prim: Usd.Prim) -> bool:
+    """A deformable: no rigid reader simulates it."""
+    applied = prim.GetMetadata("apiSchemas")
+    return any(name.startswith("OmniPhysics") for name in applied.GetAppliedItems())
 
 
 def _quat(rotation: Array) -> Array:

@@ -8,14 +8,22 @@ import mujoco
 import numpy as np
 import pytest
 import trimesh
+from bench.scenes import cabinet
 from bench.spine.parity import disagreement, faults, static_colliders_of_usd, units
-from pxr import Gf, Usd, UsdGeom
+from bench.usd_simulated import model_of
+from pxr import Gf, Usd, UsdGeom, UsdPhysics
 
 import toys
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
+from blueprint.formats.obj import TexturedMesh, write_obj
+from blueprint.formats.simready_check import check_asset
+from blueprint.geometry.colliders import prism
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.model.artifacts import Physics, Reconstruction, SimScene
-from blueprint.stages.simscene import SimSceneConfig, simscene
+from blueprint.model.scene import SettleTest, Support
+from blueprint.model.spatial import Pose
+from blueprint.stages.physics import TABLE_FILE
+from blueprint.stages.simscene import SimSceneConfig, is_floor, simscene
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +134,111 @@ def test_same_inputs_give_the_same_files(scene: SimScene, tmp_path: Path) -> Non
     assert again.model_dump() == scene.model_dump()
     for file in sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()):
         assert (tmp_path / file).read_bytes() == (scene.root / file).read_bytes(), file
+
+
+# ------------------------------------------------------------------ what opens, bends and stands fixed
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> SimScene:
+    """An anchored cabinet, a free one, a cloth and a wall; nobody took a photograph of them."""
+    root = tmp_path_factory.mktemp("furnished")
+    files = root / "inputs/physics"
+    away = {"pose": Pose(position=(0.0, 0.6, 0.3))}
+    objects = (
+        cabinet.make_cabinet(files),
+        cabinet.make_cabinet(files, "second", anchored=False).model_copy(update=away),
+        cabinet.make_soft(files, 2, (0.45, 0.0, 0.01)),
+    )
+    square = np.array([[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]])
+    write_obj(TexturedMesh(*prism(square, -0.03, 0.0)), files / TABLE_FILE)
+    settle = SettleTest(
+        simulator="none", seconds=0, objects=(), max_drift_m=0, max_drift_deg=0, max_penetration_m=0, passed=True
+    )
+    physics = Physics(objects=objects, statics=(cabinet.make_wall(files),), settle=settle).save(files)
+    support = Support(
+        polygon=tuple((x, y) for x, y in square.tolist()),
+        residual_m=0.0,
+        thickness_m=0.03,
+        texture=None,
+        texture_bounds=(-0.9, -0.9, 0.9, 0.9),
+        seen_fraction=0.0,
+    )
+    found = Reconstruction(views=(), support=support, instances=(), depth_sigma_m=0.0, up_source="file")
+    found = found.save(root / "inputs/reconstruction")
+    return simscene(found, physics, SimSceneConfig(), root).save(root)
+
+
+def test_a_scene_nobody_photographed_has_the_scene_camera_alone(furnished: SimScene) -> None:
+    assert [camera.name for camera in furnished.cameras] == ["scene"]
+    model = mujoco.MjModel.from_xml_path(str(furnished.path(furnished.mjcf)))
+    assert model.ncam == 1
+
+
+def test_the_bodies_say_what_moves(furnished: SimScene) -> None:
+    model = mujoco.MjModel.from_xml_path(str(furnished.path(furnished.mjcf)))
+    by_name = {body.name: body for body in furnished.bodies}
+    assert by_name["cabinet"].anchored and not by_name["second"].anchored
+    for name in ("cabinet", "second"):
+        body = by_name[name]
+        assert body.joints == (f"{name}_drawer_slide", f"{name}_door_hinge")
+        assert all(model.joint(joint).id >= 0 for joint in body.joints)
+        assert model.body_subtreemass[model.body(name).id] == pytest.approx(body.mass_kg)
+        free = model.jnt_type[model.body_jntadr[model.body(name).id]] == mujoco.mjtJoint.mjJNT_FREE
+        assert bool(free and model.body_jntnum[model.body(name).id]) is not body.anchored
+
+
+def test_usd_says_the_same_of_what_moves(furnished: SimScene) -> None:
+    """A model built from nothing but the USD has the MJCF's bodies, masses, places and joints."""
+    usd = furnished.path(furnished.usd)
+    assert faults(usd) == []
+    assert all(check_asset(path) == [] for path in usd.parent.glob("assets/simready/*/simready_usd/*.usda"))
+    ours, theirs = mujoco.MjModel.from_xml_path(str(furnished.path(furnished.mjcf))), model_of(usd)
+    for name in ("cabinet", "cabinet_door", "cabinet_drawer", "second", "second_door", "second_drawer"):
+        assert theirs.body(name).mass[0] == pytest.approx(ours.body(name).mass[0], rel=1e-6)
+        states = []
+        for model in (ours, theirs):
+            data = mujoco.MjData(model)
+            if model is ours:
+                mujoco.mj_resetDataKeyframe(model, data, 0)
+            mujoco.mj_kinematics(model, data)
+            states.append((data.body(name).xpos.copy(), data.body(name).xmat.copy()))
+        np.testing.assert_allclose(states[0][0], states[1][0], atol=1e-6)
+        np.testing.assert_allclose(states[0][1], states[1][1], atol=1e-6)
+    usd_stage = Usd.Stage.Open(str(usd))
+    for prim in usd_stage.Traverse():
+        if prim.IsA(UsdPhysics.RevoluteJoint) or prim.IsA(UsdPhysics.PrismaticJoint):
+            there = ours.joint(prim.GetDisplayName())
+            child = theirs.joint(int(theirs.body_jntadr[theirs.body(ours.body(there.bodyid[0]).name).id]))
+            np.testing.assert_allclose(child.range, there.range, rtol=1e-6)
+            np.testing.assert_allclose(child.axis, there.axis, atol=1e-6)
+            np.testing.assert_allclose(child.damping, there.damping, rtol=1e-6)
+
+
+def test_an_anchored_cabinet_is_fixed_where_it_stands(furnished: SimScene) -> None:
+    """A joint to the world has its frame in the world: it must not pull the cabinet to the origin."""
+    usd_stage = Usd.Stage.Open(str(furnished.path(furnished.usd)))
+    joint = UsdPhysics.Joint(usd_stage.GetPrimAtPath("/World/Objects/cabinet/joints/fixed_base"))
+    np.testing.assert_allclose(joint.GetLocalPos0Attr().Get(), (0.0, 0.0, 0.3), atol=1e-7)
+    assert not usd_stage.GetPrimAtPath("/World/Objects/second/joints/fixed_base")
+
+
+def test_glb_nests_what_moves_below_what_carries_it(furnished: SimScene) -> None:
+    loaded = trimesh.load(furnished.path(furnished.glb))
+    assert loaded.graph.transforms.parents["cabinet_door"] == "cabinet"
+    assert {"wall", "table", "cloth", "cabinet", "cabinet_drawer", "second_door"} <= set(loaded.geometry)
+    assert loaded.bounds[1][1] == pytest.approx(1.0, abs=1e-6)  # the wall's top: y is up
+
+
+def test_every_rigid_object_has_a_urdf_and_a_soft_one_a_deformable(furnished: SimScene) -> None:
+    assets = furnished.path("assets")
+    assert sorted(path.name for path in (assets / "urdf").iterdir()) == ["cabinet.urdf", "second.urdf"]
+    assert sorted(path.name for path in (assets / "simready").iterdir()) == ["cabinet", "second"]
+    assert (assets / "soft/cloth.usda").is_file()
+
+
+def test_a_support_as_wide_as_a_room_is_the_floor() -> None:
+    square = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+    assert is_floor(1.2 * square)
+    assert not is_floor(0.9 * square)
+    assert not is_floor(square * [3.0, 0.4])  # a long counter

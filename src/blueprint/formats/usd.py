@@ -119,9 +119,8 @@ def _fixed(
     UsdGeom.Scope.Define(stage, f"{path}/{prims.COLLIDERS}")
     for index, name in enumerate(colliders):
         file = assets / name
-        shape = prims.mesh(
-            stage, f"{path}/{prims.COLLIDERS}/c_{index:03d}", file.with_suffix(".usdc"), root, read_obj(file)
-        )
+        apart = file.with_name(f"{file.stem}_hull.usdc" if name == visual else f"{file.stem}.usdc")
+        shape = prims.mesh(stage, f"{path}/{prims.COLLIDERS}/c_{index:03d}", apart, root, read_obj(file))
         prims.collides(shape, material, hull=True)
 
 
