@@ -19,13 +19,14 @@ from blueprint.geometry import depth as depths
 from blueprint.geometry import naming
 from blueprint.geometry.label_fusion import LabelView, carry, compact, fuse_labels
 from blueprint.geometry.segmentation import TableView, refine, segment_automatic, segment_boxes
-from blueprint.geometry.shelf import Wall, behind_walls, board, enclosed, find_walls
+from blueprint.geometry.shelf import Wall, behind_walls, board, enclosed, find_walls, true_up
 from blueprint.geometry.support import (
     FoundSupport,
     RgbdImage,
     carrying_polygon,
     find_common_support,
     find_support,
+    levelled,
     support_pixels,
     table_view,
     to_size,
@@ -144,11 +145,15 @@ def _looks(
     else:
         up = None if up_hint is None else T_first[:3, :3].T @ (up_hint / np.linalg.norm(up_hint))
         found = find_common_support(points, poses, rng, up)
-    looks = []
-    for frame, work, point, T in zip(frames, works, points, poses, strict=True):
-        support = replace(found, T_world_camera=found.T_world_camera @ T)
-        looks.append(Look(frame, work, table_view(work.color, work.depth, point, support), support))
-    walls = _walls(looks, aligned.empty, cfg.seed)
+    looks = _seen_from(frames, works, points, poses, found)
+    surface = _surface(looks, aligned.empty)
+    walls = find_walls(*surface, found.polygon, np.random.default_rng(cfg.seed))
+    if walls and len(frames) > 1:
+        up = true_up(*surface, found.polygon)
+        found = levelled(found, up, points, poses)
+        log("the support is levelled by what stands upright", tilt_deg=round(float(np.rad2deg(np.arccos(up[2]))), 2))
+        looks = _seen_from(frames, works, points, poses, found)
+        walls = find_walls(*_surface(looks, aligned.empty), found.polygon, np.random.default_rng(cfg.seed))
     if walls:
         log("the support is enclosed", walls=len(walls), heights_m=[round(wall.top_m, 3) for wall in walls])
         inner = enclosed(found.polygon, walls)
@@ -156,30 +161,43 @@ def _looks(
     return [_without_empty(look, aligned.empty.get(look.frame.id)) for look in looks], walls
 
 
-def _walls(looks: list[Look], empty: Mapping[str, PosedView], seed: int) -> tuple[Wall, ...]:
-    """Walls, from the empty pictures where there are any: objects hide none of them there."""
+def _seen_from(
+    frames: list[PosedView],
+    works: list[RgbdImage],
+    points: list[NDArray[np.float32]],
+    poses: list[Array],
+    found: FoundSupport,
+) -> list[Look]:
+    """Each view above the support. poses: into the first view's camera frame."""
+    looks = []
+    for frame, work, point, T in zip(frames, works, points, poses, strict=True):
+        support = replace(found, T_world_camera=found.T_world_camera @ T)
+        looks.append(Look(frame, work, table_view(work.color, work.depth, point, support), support))
+    return looks
+
+
+def _surface(looks: list[Look], empty: Mapping[str, PosedView]) -> tuple[Array, Array]:
+    """Points and normals (N, 3), world frame, of all views without marked objects, or of the empty pictures."""
     points, normals = [], []
     for look in looks:
         frame = empty.get(look.frame.id, look.frame)
         T = look.support.T_world_camera
         camera = depths.backproject(frame.depth, frame.camera)
-        known = frame.depth > 0
+        n = depths.surface_normals(camera, frame.depth > 0)
+        known = (frame.depth > 0) & (np.abs(n).sum(axis=2) > 0)
         if frame.mask is not None:
             known &= frame.mask == 0
-        n = depths.surface_normals(camera, frame.depth > 0)
-        known &= np.abs(n).sum(axis=2) > 0
         points.append(transform_points(T, camera[known]))
         normals.append(n[known] @ T[:3, :3].T)
-    polygon = looks[0].support.polygon
-    return find_walls(np.concatenate(points), np.concatenate(normals), polygon, np.random.default_rng(seed))
+    return np.concatenate(points), np.concatenate(normals)
 
 
 def _inside(look: Look, polygon: Array, walls: tuple[Wall, ...]) -> Look:
     """The view with the walls taken for support: what is on or behind them is no object."""
-    return _as_support(
-        replace(look, support=replace(look.support, polygon=polygon)),
-        behind_walls(walls, look.table.world, look.table.sigma),
-    )
+    inner = replace(look.support, polygon=polygon)
+    points = depths.backproject(look.work.depth, look.work.camera)
+    table = table_view(look.work.color, look.work.depth, points, inner)
+    return _as_support(Look(look.frame, look.work, table, inner), behind_walls(walls, table.world, table.sigma))
 
 
 def _as_support(look: Look, mask: NDArray[np.bool_]) -> Look:

@@ -30,6 +30,8 @@ SAME = 0.5  # mutual cover of two segments of one object
 WITHIN = 0.5  # share of a segment inside accepted objects, beyond which it says nothing new
 REACH_M = 0.012  # a pixel belongs to the object whose surface is so near
 LEAST_PIECE_PX = 60
+LEAST_PIXELS = 100  # of an object, per view of the sequence
+FLAT_M = 0.015
 IGNORED = 0.3  # cover below which a view that sees the place knows nothing of the object
 
 
@@ -142,7 +144,7 @@ def _accepted(views: Sequence[LabelView], segments: list[_Segment], cover: Array
         points = np.concatenate([s.points for s in group])
         if tree is not None and (tree.query(points, distance_upper_bound=REACH_M)[0] < np.inf).mean() > WITHIN:
             continue
-        if _denied(views, group, points):
+        if sum(s.pixels for s in group) < LEAST_PIXELS * len(views) or _denied(views, group, points):
             continue
         accepted.append(group)
         tree = KDTree(np.concatenate([s.points for g in accepted for s in g]))
@@ -151,14 +153,16 @@ def _accepted(views: Sequence[LabelView], segments: list[_Segment], cover: Array
 
 
 def _denied(views: Sequence[LabelView], group: list[_Segment], points: Array) -> bool:
-    """Whether more views look at the place and see nothing there than see the object."""
+    """Whether more views look at the place and see nothing there than see the object; as many are enough if it is flat,
+    which is what noise looks like."""
     homes = {s.home for s in group}
     against = 0
     for j, view in enumerate(views):
         if j not in homes:
             seen = _labels_at(view, points)
             against += len(seen) > 0.6 * len(points) and (seen > 0).mean() < IGNORED
-    return against > len(homes)
+    flat = float(np.percentile(points[:, 2], 90)) < FLAT_M
+    return against > len(homes) or (flat and against == len(homes))
 
 
 def _labelled(views: Sequence[LabelView], kept: Sequence[Labels]) -> tuple[Array, Labels]:

@@ -16,7 +16,8 @@ from blueprint.geometry.transforms import Array
 Mask = NDArray[np.bool_]
 
 UPRIGHT = 0.22  # largest vertical share of a wall's normal: bins widen upwards by up to 12 deg
-NEAR_M = 0.10  # from the support's outline to a wall
+NEAR_M = 0.20  # from the support's outline to a wall: the back of a shelf's floor is often not measured
+FOOT_M = 0.03  # a wall is seen at least so far down
 HIGHEST_M = 0.6  # of what is searched for walls
 THIN_M = 0.008  # grid that evens out how densely surfaces were seen
 ON_WALL_M = 0.012
@@ -24,10 +25,12 @@ SAME_WAY = 0.85  # cosine
 TRIALS = 300
 MOST_PLANES = 8
 LEAST_HEIGHT_M = 0.04
-LEAST_SPAN = 0.55  # of the support's extent along a wall
+LEAST_SPAN = 0.5  # of the support's extent along a wall
 LEAST_FILL = 0.3  # of a wall's rectangle that was seen as wall
-MOST_BEYOND = 0.15  # of the support's area, behind a wall
+MOST_BEYOND = 0.3  # of the support's area, behind a wall
 LEAST_WALLS = 2
+FLOOR_M, FLOOR_SIGMA_M = 0.015, 0.004  # how far off the support a reading may lie, and what bends it as a whole
+WALL_SIGMA, LEANING = float(np.deg2rad(2.5)), 0.05  # of walls from the upright; beyond, a surface leans
 BOARD_M = 0.01
 CLEARANCE_M = 0.002  # between measured surface and board: walls bulge
 
@@ -55,7 +58,7 @@ def find_walls(points: Array, normals: Array, polygon: Array, rng: np.random.Gen
     points, normals: (N, 3) world frame, of everything but the objects where those are known; polygon: (K, 2) outline
     of the support
     """
-    candidates = _upright(points, normals, polygon)
+    candidates = upright(points, normals, polygon)
     rest = np.ones(len(candidates[0]), bool)
     found: list[Wall] = []
     for _ in range(MOST_PLANES):
@@ -67,17 +70,40 @@ def find_walls(points: Array, normals: Array, polygon: Array, rng: np.random.Gen
         if wall is not None:
             found.append(wall)
         rest[np.flatnonzero(rest)[on]] = False
-    outermost = [w for w in found if not any(_before(w, other) for other in found)]
-    return tuple(outermost) if len(outermost) >= LEAST_WALLS and _turned(outermost) else ()
+    walls: list[Wall] = []
+    for wall in found:
+        if not any(_before(wall, other) for other in found) and all(_facing(wall, other) for other in walls):
+            walls.append(wall)
+    return tuple(walls) if len(walls) >= LEAST_WALLS and _turned(walls) else ()
 
 
-def _upright(points: Array, normals: Array, polygon: Array) -> tuple[Array, Array]:
+def upright(points: Array, normals: Array, polygon: Array) -> tuple[Array, Array]:
     """Points of upright surfaces near the support, one per grid cell."""
     keep = (np.abs(normals[:, 2]) < UPRIGHT) & (points[:, 2] > 0.01) & (points[:, 2] < HIGHEST_M)
     keep &= inside_polygon(polygon, points[:, :2], NEAR_M)
     p, n = points[keep], normals[keep]
     _, first = np.unique(np.floor(p / THIN_M).astype(np.int64), axis=0, return_index=True)
     return p[first], n[first]
+
+
+def true_up(points: Array, normals: Array, polygon: Array) -> Array:
+    """(3,) unit: up, as the support and the upright surfaces around it together say; arrays as in `find_walls`.
+
+    A small or half measured floor leaves its tilt open. Then walls and boxes, which stand upright, decide: weighted
+    least squares over the two angles of tilt, with outliers (what leans) weighed down.
+    """
+    on = (np.abs(points[:, 2]) < FLOOR_M) & (normals[:, 2] > 0.9) & inside_polygon(polygon, points[:, :2])
+    n = upright(points, normals, polygon)[1]
+    if on.sum() < 50 or len(n) < 50:
+        return np.array([0.0, 0.0, 1.0])
+    floor = np.cov(points[on, :2].T) / FLOOR_SIGMA_M**2
+    tilt = np.zeros(2)
+    for _ in range(8):
+        weight = 1.0 / (1.0 + ((n[:, 2] + n[:, :2] @ tilt) / LEANING) ** 2)
+        weight /= weight.sum() * WALL_SIGMA**2
+        tilt = np.linalg.solve(floor + n[:, :2].T @ (weight[:, None] * n[:, :2]), -n[:, :2].T @ (weight * n[:, 2]))
+    up = np.array([*tilt, 1.0])
+    return up / np.linalg.norm(up)
 
 
 def _largest_plane(p: Array, n: Array, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -114,6 +140,7 @@ def _wall(p: Array, n: Array, polygon: Array) -> Wall | None:
     cells = np.unique(np.floor(np.column_stack([p @ along, p[:, 2]]) / (2 * THIN_M)).astype(int), axis=0)
     fill = len(cells) * (2 * THIN_M) ** 2 / max((high - low) * wall.top_m, 1e-6)
     bounds = _beyond(wall, polygon) < MOST_BEYOND and wall.top_m > LEAST_HEIGHT_M
+    bounds &= float(np.percentile(p[:, 2], 2)) < FOOT_M
     return wall if bounds and high - low > LEAST_SPAN * extent and fill > LEAST_FILL else None
 
 
@@ -139,8 +166,16 @@ def _before(wall: Wall, other: Wall) -> bool:
     """Whether another wall stands behind this one: then this is the side of something inside."""
     if other is wall or wall.normal @ other.normal < 0.9:
         return False
-    middle = -wall.offset * wall.normal + wall.along * sum(wall.span) / 2
-    return float(other.distance(middle)) > 2 * ON_WALL_M
+    return float(other.distance(_middle(wall))) > 2 * ON_WALL_M
+
+
+def _middle(wall: Wall) -> Array:
+    return foot(wall, sum(wall.span) / 2) + [0, 0, wall.top_m / 2]
+
+
+def _facing(a: Wall, b: Wall) -> bool:
+    """Whether each stands before the other, as in a container; the sides of a box turn away from each other."""
+    return min(float(a.distance(_middle(b))), float(b.distance(_middle(a)))) > -0.02
 
 
 def _turned(walls: list[Wall]) -> bool:
@@ -176,7 +211,15 @@ def behind_walls(walls: Sequence[Wall], world: NDArray[np.float32], sigma: NDArr
 
 
 def enclosed(polygon: Array, walls: Sequence[Wall]) -> Array:
-    """The support's outline (K, 2) without what lies behind the walls."""
+    """The support's outline (K, 2) grown to the walls' feet, without what lies behind them."""
+    feet = [foot(wall, s)[:2] for wall in walls for s in wall.span]
+    polygon = convex_polygon(np.concatenate([polygon, feet]))
     for wall in walls:
         polygon = clipped(polygon, wall)
     return convex_polygon(polygon)
+
+
+def foot(wall: Wall, s: float) -> Array:
+    """(3,) where the wall meets the support, `s` along it [m]."""
+    level = np.array([*wall.normal[:2], 0.0])
+    return s * wall.along - level * wall.offset / float(level @ level)

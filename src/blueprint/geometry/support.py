@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.core.errors import InputError
-from blueprint.core.report import log
+from blueprint.core.report import log, warn
 from blueprint.geometry import depth as depths
 from blueprint.geometry import planes
 from blueprint.geometry.cutout import grow
@@ -21,7 +21,9 @@ LEAST_TABLE_M2 = 0.01
 FARTHEST_M = 2.5  # beyond, the noise of table-top sensors hides what stands on a table
 HALO_PX = 5  # colour and depth disagree by as much at edges
 NEAR_M = 0.08  # an object at the table's edge hides at most this much of the table behind its own foot
+FACING_UP = 0.3
 SAME_PLANE_COSINE, SAME_PLANE_M = 0.985, 0.03  # 10 deg: glancing views and small floors
+LIKELY_COSINE, LIKELY_BONUS, GRAVITY_BONUS = 0.75, 0.5, 5.0
 LEVEL_COSINE = 0.9  # a surface at the table's height that is steeper than 25 deg is not the table
 WORKING_WIDTH = 640  # widths between the limits are worked on as they are; others are resampled to this
 WORKING_LIMITS = (480, 800)
@@ -86,6 +88,8 @@ def find_support(
         )
     best = max(candidates, key=lambda c: c.score)
     log("support planes", scores=[round(float(c.score), 3) for c in candidates])
+    if best.up < FACING_UP and best.plane.normal[2] < -0.6:
+        warn(f"{where}: the support faces the camera and is taken for a table seen from above, not for a wall")
     height = best.plane.height(cloud)
     on = np.abs(height) < planes.plane_tolerance(cloud[:, 2])
     T = planes.world_from_camera(best.plane, np.median(cloud[on], axis=0))
@@ -115,7 +119,10 @@ def find_common_support(
     there, where gravity is known
     """
     clouds = [p[(p[..., 2] > 0) & (p[..., 2] < FARTHEST_M)].astype(float) for p in points]
-    votes = [_votes(cloud, T, rng, up) for cloud, T in zip(clouds, poses, strict=True)]
+    likely = -np.sum([T[:3, 1] for T in poses], axis=0)  # pictures are taken upright, more or less
+    likely /= max(float(np.linalg.norm(likely)), 1e-9)
+    bonus = LIKELY_BONUS if up is None else GRAVITY_BONUS
+    votes = [_votes(cloud, T, rng, likely if up is None else up, bonus) for cloud, T in zip(clouds, poses, strict=True)]
     every = [vote for view in votes for vote in view]
     if not every:
         raise InputError(f"no view shows a flat surface within {FARTHEST_M} m", "the table or floor must be in view")
@@ -123,14 +130,50 @@ def find_common_support(
         every, key=lambda vote: sum(max((v.score for v in view if v.agrees(vote)), default=0.0) for view in votes)
     )
     log("support planes", views=len(points), agreeing=sum(any(v.agrees(best) for v in view) for view in votes))
-    shared = [transform_points(T, cloud) for cloud, T in zip(clouds, poses, strict=True)]
-    tolerance = [planes.plane_tolerance(cloud[:, 2]) for cloud in clouds]
+    shared = _shared(points, poses)
     plane = best.plane
-    for _ in range(3):
-        near = [np.abs(plane.height(p)) < t for p, t in zip(shared, tolerance, strict=True)]
-        fitted = planes.fit_plane(np.concatenate([p[on] for p, on in zip(shared, near, strict=True)]))
+    for width in (2.0, 1.5, 1.0, 1.0):
+        on = shared.on(plane, width) & (shared.normals @ plane.normal > LEVEL_COSINE)
+        if on.sum() < 100:
+            break
+        fitted = planes.fit_plane(shared.points[on])
         plane = fitted if fitted.normal @ plane.normal > 0 else planes.Plane(-fitted.normal, -fitted.offset)
-    return _measured(plane, points, poses, shared, tolerance)
+    return _measured(plane, shared)
+
+
+def levelled(
+    found: FoundSupport,
+    up: NDArray[np.float64],
+    points: list[NDArray[np.float32]],
+    poses: list[NDArray[np.float64]],
+) -> FoundSupport:
+    """The support tilted so that `up` (3,), given in its own world, points up; arrays as in `find_common_support`."""
+    shared = _shared(points, poses)
+    T = found.T_world_camera
+    near = shared.points[shared.on(planes.Plane(T[2, :3], float(T[2, 3])))]
+    normal = T[:3, :3].T @ up
+    return _measured(planes.Plane(normal, -float(np.median(near @ normal))), shared)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all views measured: points, normals (N, 3) in the common frame; reach: (N,) distance of each reading [m]."""
+
+    points: NDArray[np.float64]
+    normals: NDArray[np.float64]
+    reach: NDArray[np.float64]
+
+    def on(self, plane: planes.Plane, width: float = 1.0) -> NDArray[np.bool_]:
+        return np.abs(plane.height(self.points)) < width * planes.plane_tolerance(self.reach)
+
+
+def _shared(points: list[NDArray[np.float32]], poses: list[NDArray[np.float64]]) -> _Shared:
+    parts = []
+    for p, T in zip(points, poses, strict=True):
+        near = (p[..., 2] > 0) & (p[..., 2] < FARTHEST_M)
+        normal = depths.surface_normals(p, p[..., 2] > 0)[near].astype(float)
+        parts.append((transform_points(T, p[near]), normal @ T[:3, :3].T, p[near][:, 2].astype(float)))
+    return _Shared(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -147,8 +190,9 @@ class _Vote:
 
 
 def _votes(
-    cloud: NDArray[np.float64], T: NDArray[np.float64], rng: np.random.Generator, up: NDArray[np.float64] | None
+    cloud: NDArray[np.float64], T: NDArray[np.float64], rng: np.random.Generator, up: NDArray[np.float64], bonus: float
 ) -> list[_Vote]:
+    """The candidates of one view; `bonus` for those that face `up` (3,)."""
     if len(cloud) <= 1000:
         return []
     votes = []
@@ -156,41 +200,25 @@ def _votes(
         normal = T[:3, :3] @ one.plane.normal
         offset = one.plane.offset - float(normal @ T[:3, 3])
         on = np.abs(one.plane.height(cloud)) < planes.plane_tolerance(cloud[:, 2])
-        score = one.score
-        if up is not None:
-            score = one.unprompted + (0.25 if normal @ up > LEVEL_COSINE else -1.0)
-        votes.append(
-            _Vote(planes.Plane(normal, offset), transform_points(T, np.median(cloud[on], axis=0)), max(score, 0.0))
-        )
+        middle = transform_points(T, np.median(cloud[on], axis=0))
+        score = one.unprompted + (bonus if normal @ up > LIKELY_COSINE else 0.0)
+        votes.append(_Vote(planes.Plane(normal, offset), middle, max(score, 0.0)))
     return votes
 
 
-def _measured(
-    plane: planes.Plane,
-    points: list[NDArray[np.float32]],
-    poses: list[NDArray[np.float64]],
-    shared: list[NDArray[np.float64]],
-    tolerance: list[NDArray[np.float64]],
-) -> FoundSupport:
-    """World, outline and residual of a plane from all views; arrays as in `find_common_support`."""
-    height = [plane.height(p) for p in shared]
-    on = [np.abs(h) < t for h, t in zip(height, tolerance, strict=True)]
-    flat = []
-    for p, T in zip(points, poses, strict=True):
-        normal = depths.surface_normals(p, p[..., 2] > 0)[(p[..., 2] > 0) & (p[..., 2] < FARTHEST_M)]
-        flat.append(normal @ (T[:3, :3].T @ plane.normal) > LEVEL_COSINE)
-    cloud = np.concatenate([p[o] for p, o in zip(shared, on, strict=True)])
-    T = planes.world_from_camera(plane, np.median(cloud, axis=0))
-    level = np.concatenate([p[o & f] for p, o, f in zip(shared, on, flat, strict=True)])
-    polygon = planes.support_polygon(transform_points(T, level)[:, :2])
+def _measured(plane: planes.Plane, shared: _Shared) -> FoundSupport:
+    """World, outline and residual of a plane in the common frame. Raises InputError for a scrap of a plane."""
+    on = shared.on(plane)
+    if on.sum() < 100:
+        raise InputError("the views do not agree on a surface that carries the objects", "show more of it")
+    T = planes.world_from_camera(plane, np.median(shared.points[on], axis=0))
+    level = on & (shared.normals @ plane.normal > LEVEL_COSINE)
+    polygon = planes.support_polygon(transform_points(T, shared.points[level])[:, :2])
     middle = (polygon.min(axis=0) + polygon.max(axis=0)) / 2
     T[:2, 3] -= middle
-    residual = np.concatenate([h[o] for h, o in zip(height, on, strict=True)])
-    reach = np.concatenate(
-        [p[(p[..., 2] > 0) & (p[..., 2] < FARTHEST_M), 2][o] for p, o in zip(points, on, strict=True)]
-    )
-    sigma = depths.estimate_sigma(reach, residual)
-    return FoundSupport(T, polygon - middle, float(np.sqrt((residual**2).mean())), sigma)
+    height = plane.height(shared.points[level])
+    sigma = depths.estimate_sigma(shared.reach[level], height)
+    return FoundSupport(T, polygon - middle, float(np.sqrt((height**2).mean())), sigma)
 
 
 def table_view(
