@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from blueprint.model.materials import TABLE, UNKNOWN, material_of
+from blueprint.model.categories import CATEGORIES
+from blueprint.model.materials import TABLE, UNKNOWN, material_for, material_of, named, names
+from blueprint.model.softness import softness_of
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,27 @@ def test_every_row_is_physical_and_sourced() -> None:
         assert 0 <= material.restitution < 1
         assert material.density_source
         assert material.surface_source
+
+
+def test_every_category_is_made_of_a_material_there_is() -> None:
+    assert [c.key for c in CATEGORIES if named(c.material) is None] == []
+
+
+def test_every_material_is_found_by_its_name() -> None:
+    assert all(named(name) is not None for name in names())
+    assert named("unobtainium") is None
+
+
+def test_words_say_more_than_the_category_and_the_category_more_than_nothing() -> None:
+    assert material_for("cracker box", "object_1", "filing cabinet")[0].name == "light boxed food"
+    material, source = material_for("thing", "object_1", "filing cabinet")
+    assert (material.name, source) == ("appliance", "category: filing cabinet")
+    assert material_for("thing", "object_1", "")[0] is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "category", "kind"),
+    [("dish towel", "", "cloth"), ("jute rope", "", "rope"), ("soup can", "", None), ("towel rack", "cabinet", None)],
+)
+def test_what_bends(text: str, category: str, kind: str | None) -> None:
+    assert softness_of(text, category) == kind

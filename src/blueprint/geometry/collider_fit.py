@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import trimesh
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, KDTree
+from scipy.spatial import ConvexHull, KDTree, QhullError
 
+from blueprint.geometry.colliders import MAX_HULL_VERTICES, convex_hull
 from blueprint.geometry.inertia import solid_moments
 from blueprint.geometry.mesh import Mesh
 from blueprint.geometry.transforms import pose_to_matrix, transform_points
@@ -86,6 +87,43 @@ def min_over(hulls: Sequence[Mesh], points: Array) -> Array:
     return distance
 
 
+def merged_hulls(mesh: Mesh, hulls: Sequence[Mesh], bound: float) -> list[Mesh]:
+    """Fewer hulls: neighbours become one while their common hull reaches beyond the mesh by at most `bound` [m].
+
+    The pair that wastes the least volume goes first. Simulators pay per hull.
+    """
+    surface = _Surface(mesh)
+    kept = [hull[0] for hull in hulls]
+    volumes = [float(ConvexHull(points).volume) for points in kept]
+    tried: dict[tuple[int, int], float] = {}
+    alive = list(range(len(kept)))
+    while True:
+        for i, j in ((i, j) for i in alive for j in alive if i < j and (i, j) not in tried):
+            tried[i, j] = _waste(surface, kept[i], kept[j], volumes[i] + volumes[j], bound)
+        waste, pair = min(((w, p) for p, w in tried.items() if set(p) <= set(alive)), default=(np.inf, (0, 0)))
+        if not np.isfinite(waste):
+            return [convex_hull(kept[i]) for i in alive]
+        points = np.concatenate([kept[pair[0]], kept[pair[1]]])
+        kept.append(points[ConvexHull(points).vertices])
+        volumes.append(float(ConvexHull(points).volume))
+        alive = [i for i in alive if i not in pair] + [len(kept) - 1]
+
+
+def _waste(surface: _Surface, a: Array, b: Array, volume: float, bound: float) -> float:
+    """Volume that the common hull of two adds; infinite where they are apart or it would reach too far."""
+    if (a.min(axis=0) > b.max(axis=0) + 1e-3).any() or (b.min(axis=0) > a.max(axis=0) + 1e-3).any():
+        return np.inf
+    points = np.concatenate([a, b])
+    try:
+        hull = ConvexHull(points)
+    except QhullError:
+        return np.inf
+    if len(hull.vertices) > MAX_HULL_VERTICES or hull.volume > 2 * volume:
+        return np.inf
+    over = surface.beyond(_points((points, hull.simplices.astype(np.int64)), 60, 0))
+    return float(hull.volume - volume) if over <= bound else np.inf
+
+
 class _Surface:
     """Distances to a triangle mesh: nearest of dense samples, then exact to the triangles of the nearest few."""
 
@@ -96,7 +134,7 @@ class _Surface:
         self._corners = corners
         spacing = float(np.ptp(vertices, axis=0).max()) * spacing_share
         area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
-        count = np.clip(np.ceil(area / spacing**2), 1, 400).astype(int)
+        count = np.clip(np.ceil(area / spacing**2), 1, 20000).astype(int)
         face = np.repeat(np.arange(len(faces)), count)
         weight = np.random.default_rng(0).dirichlet((1.0, 1.0, 1.0), len(face))
         inside = np.einsum("nk,nkd->nd", weight, corners[face])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from blueprint.core.artifact import Model
+from blueprint.model.categories import named_category
 
 YCB = "YCB object set (Calli et al. 2015)"
 
@@ -200,12 +201,13 @@ def material_of(text: str) -> tuple[Material, str]:
 
 
 def material_for(text: str, name: str, category: str) -> tuple[Material, str]:
-    """What an object is made of: its name's own row where that is special, else its category's, else the default."""
+    """What an object is made of: the row of its own words where there is one, since `cracker box` says more than
+    `box`; else its category's material; else the default."""
     material, source = material_of(f"{text} {name}")
-    if material is UNKNOWN and category:
-        by_category, _ = material_of(category)
-        if by_category is not UNKNOWN:
-            return by_category, f"category: {category}"
+    known = named_category(category)
+    by_category = named(known.material) if known is not None else None
+    if material is UNKNOWN and by_category is not None:
+        return by_category, f"category: {category}"
     return material, source
 
 

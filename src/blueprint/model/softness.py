@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from blueprint.model.categories import named_category
+
 Softness = Literal["rope", "cloth", "volume"]
 
 
@@ -42,9 +44,9 @@ WORDS: dict[Softness, tuple[str, ...]] = {
 
 
 def softness_of(text: str, category: str = "") -> Softness | None:
-    """How the named thing deforms, or None for a rigid one. The category speaks first."""
-    for words in ({category.lower()}, set(text.lower().replace("_", " ").replace("-", " ").split())):
-        for kind, names in WORDS.items():
-            if any(name in words or f"{name}s" in words for name in names):
-                return kind
-    return None
+    """How the named thing deforms, or None for a rigid one. The category speaks first, then the words of its name."""
+    known = named_category(category)
+    if known is not None:
+        return None if known.soft == "none" else known.soft
+    words = set(text.lower().replace("_", " ").replace("-", " ").split())
+    return next((kind for kind, names in WORDS.items() if any(n in words or f"{n}s" in words for n in names)), None)

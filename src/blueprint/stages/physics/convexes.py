@@ -13,13 +13,15 @@ from blueprint.core.report import warn
 from blueprint.formats.obj import TexturedMesh, read_obj, write_obj
 from blueprint.geometry import colliders as shapes
 from blueprint.geometry import decomposition
-from blueprint.geometry.collider_fit import Fit, fit_of
+from blueprint.geometry.collider_fit import Fit, fit_of, merged_hulls
 from blueprint.geometry.mesh import Mesh, is_closed
+from blueprint.geometry.planar_cuts import planar_pieces
 from blueprint.stages.physics.cache import cached, mesh_key
 from blueprint.stages.physics.config import ColliderConfig
 
 METHOD_FILE = "method.json"
-RELEASE = 1  # raise it when the same mesh and settings give other hulls: old cache entries are then not found
+MERGE_SHARE = 0.6  # of hausdorff_m: what merging hulls may waste of it
+RELEASE = 2  # raise it when the same mesh and settings give other hulls: old cache entries are then not found
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,12 @@ def _attempt(wanted: Wanted, folder: Path, level: int) -> list[Mesh]:
             if fit_of(piece, [whole], samples=500).hausdorff_m <= wanted.cfg.hausdorff_m / 2:
                 hulls.append(whole)
                 continue
-        hulls += _in_child(wanted, piece, folder, level)
+            flat = planar_pieces(piece, wanted.cfg.max_hulls)
+            if flat is not None:
+                hulls += [shapes.convex_hull(part[0]) for part in flat]
+                continue
+        made = _in_child(wanted, piece, folder, level)
+        hulls += merged_hulls(piece, made, MERGE_SHARE * wanted.cfg.hausdorff_m) if is_closed(piece) else made
     return hulls
 
 

@@ -21,6 +21,7 @@ from blueprint.geometry.collider_fit import fit_of, primitive_mesh
 from blueprint.geometry.colliders import hull_volume
 from blueprint.geometry.inertia import solid_moments
 from blueprint.geometry.mesh import Mesh, is_closed
+from blueprint.model.categories import named_category
 from blueprint.model.materials import material_for, named
 from blueprint.model.scene import Check, Collider, Inertia, PhysicalObject, SettledObject
 from blueprint.stages.physics.colliding import joined
@@ -122,11 +123,11 @@ class PhysicsValidator:
 
     def _scale_check(self, item: PhysicalObject) -> Check:
         name, longest = item.asset.name, max(item.asset.dims_m)
-        sizes = usual_size(item.asset.category)
-        if sizes is None:
+        known = named_category(item.asset.category)
+        if known is None:
             why = "advised: name the object so that it has a category"
             return _check(name, "scale", WARNING, "longest side against its category's", longest, "m", None, None, why)
-        low, high = sizes
+        low, high = known.size_m
         factor = max(low / longest, longest / high, 1.0)
         doubtful, wrong = self.bounds.scale
         text = f"longest side {longest:.3f} m; a {item.asset.category} has {low:g}..{high:g} m: off by a factor"
@@ -237,15 +238,6 @@ def report_failures(checks: Sequence[Check]) -> None:
     for check in checks:
         if check.passed is False and check.severity == ERROR:
             warn(f"{check.subject}: {check.id}: {check.text}: {check.measured:.4g} {check.unit}; {check.fix}")
-
-
-def usual_size(category: str) -> tuple[float, float] | None:
-    """[m] smallest and largest longest side of a category, or None."""
-    try:
-        from blueprint.model.categories import CATEGORIES
-    except ImportError:
-        return None
-    return next((known.size_m for known in CATEGORIES if known.key == category), None)
 
 
 # ------------------------------------------------------------------ pieces and records
