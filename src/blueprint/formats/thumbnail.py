@@ -87,7 +87,8 @@ def _shade(pieces: Sequence[Piece], owner: NDArray[np.int64], points: Array, T: 
     light = T[:3, 0] * KEY[0] + T[:3, 2] * KEY[1] + np.array([0.0, 0.0, KEY[2]])
     direct = np.clip(normals @ (light / np.linalg.norm(light)), 0, 1)
     sky = 0.5 + 0.5 * normals[:, 2]
-    return colors * np.clip(0.42 + 0.2 * sky + 0.5 * direct, 0, 1.1)[:, None]
+    facing = np.clip(-normals @ T[:3, 2], 0, 1)  # a weak light at the camera, so that no side is black
+    return colors * np.clip(0.36 + 0.2 * sky + 0.42 * direct + 0.2 * facing, 0, 1.1)[:, None]
 
 
 def _barycentric(mesh: TexturedMesh, face: NDArray[np.int64], points: Array) -> Array:

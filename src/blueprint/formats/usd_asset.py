@@ -45,12 +45,16 @@ NONVISUAL = {  # a word of our materials' names -> SimReady's base material, whi
 
 @dataclass(frozen=True)
 class Provenance:
-    """Who made it from what. date: YYYY-MM-DD, given, since no clock may enter an artifact."""
+    """Who made it from what. date: YYYY-MM-DD, given, since no clock may enter an artifact; scale: what made it metric.
+
+    source: no path and no text with a colon, which SimReady takes for one (NP.007)
+    """
 
     author: str = "BlueprintPipeline"
     licence: str = "as the capture"
     date: str = "1970-01-01"
     source: str = "capture"
+    scale: str = ""
 
 
 @dataclass(frozen=True)
@@ -326,6 +330,7 @@ def _metadata(
         "provenance": {
             "geometry": f"{asset.method}; {asset.seen_fraction:.0%} of the surface seen",
             "dimensions": ", ".join(asset.dims_source),
+            "scale": by.scale,
             "mass": item.mass_kg.source,
             "friction": item.friction.source,
             "restitution": item.restitution.source,

@@ -62,7 +62,7 @@ def simscene(reconstruction: Reconstruction, physics: Physics, cfg: SimSceneConf
     cameras = scene_cameras(reconstruction, physics, cfg)
     mjcf = scene_mjcf(objects, table, cameras, statics=statics, files=assets, floor_z=floor_z)
     (out / "scene.xml").write_text(mjcf)
-    made_by = Provenance(cfg.author, cfg.licence, cfg.date, reconstruction.scale_source)
+    made_by = Provenance(cfg.author, cfg.licence, cfg.date, scale=reconstruction.scale_source)
     write_scene(
         out / "scene.usda", assets, objects, table, cameras, statics=statics, floor_z=floor_z, provenance=made_by
     )
