@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -220,6 +221,25 @@ def test_a_checkpoint_that_nobody_knows_is_not_commercial(tmp_path: Path, shot: 
     ran = run_worker(MODELS["moge"], [(capture.frames[0], capture.path("color/0.png"))], {}, names)
     assert ran.licences == {f"/my/model.pt: {UNKNOWN}": False}
     assert json.loads((program.parent / "seen.json").read_text())["checkpoint"] == "/my/model.pt"
+
+
+@pytest.mark.parametrize("kind", [*ALL, None], ids=lambda kind: kind.name if kind else "sam")
+def test_a_worker_never_stands_in_the_way_of_its_package(tmp_path: Path, shot: Shot, kind: type | None) -> None:
+    """workers/moge.py is found first by `import moge`, unless the worker sees to it."""
+    model = kind.model if kind else MODELS["sam"]
+    for name in (model.package, "torch"):
+        (tmp_path / "site" / name).mkdir(parents=True)
+        body = "" if name == "torch" else f"raise ImportError('reached {name}')"
+        (tmp_path / "site" / name / "__init__.py").write_text(body)
+    (tmp_path / "site/torch/__init__.py").write_text(
+        "def manual_seed(seed): pass\nclass cuda:\n    is_available = staticmethod(lambda: False)\n"
+    )
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}/site exec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    capture = photographs(tmp_path / "in", [shot])
+    with pytest.raises(BackendError, match=f"reached {model.package}"):
+        run_worker(model, [(capture.frames[0], capture.path("color/0.png"))], {}, environ(program, model.name))
 
 
 def test_every_model_has_a_worker_and_terms() -> None:

@@ -27,6 +27,8 @@ class Trouble(Exception):
 def run(work):
     """work: (request dict, folder) -> (arrays, meta)."""
     folder = Path(sys.argv[1])
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != here]  # moge.py here is not the package
     request = json.loads((folder / "request.json").read_text())
     if request.get("code"):
         sys.path.insert(0, request["code"])  # a checkout, of a model that is no package

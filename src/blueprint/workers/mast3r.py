@@ -12,10 +12,11 @@ LEAST_CONFIDENCE = 1.5
 
 
 def work(request, folder):
+    import mast3r.utils.path_to_dust3r  # noqa: F401  makes dust3r importable
+
     device = contract.device(request)
     is_mast3r = "dust3r" not in request["checkpoint"].lower()
     if is_mast3r:
-        import mast3r.utils.path_to_dust3r  # noqa: F401  makes dust3r importable
         from mast3r.model import AsymmetricMASt3R as Model
     else:
         from dust3r.model import AsymmetricCroCo3DStereo as Model
