@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from blueprint.apps import doctor
 from blueprint.backends.checkpoints import MODELS, UNKNOWN
 from blueprint.backends.learned import LearnedReconstructor
 from blueprint.backends.learned_run import WORKERS, run_worker
@@ -248,6 +249,24 @@ def test_every_model_has_a_worker_and_terms() -> None:
         assert all(
             c.licence and c.commercial == ("NC" not in c.licence and "non" not in c.note) for c in model.checkpoints
         )
+
+
+def test_the_terms_of_every_checkpoint_stand_in_the_documents() -> None:
+    page = (Path(__file__).parents[2] / "docs/learned_models.md").read_text()
+    for model in MODELS.values():
+        for c in model.checkpoints:
+            assert f"| `{c.name}` | {c.licence} | {'yes' if c.commercial else '**no**'} |" in page
+
+
+def test_doctor_shows_environments_and_terms(tmp_path: Path) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nexit 0\n")  # finds every package
+    program.chmod(0o755)
+    found = {f["name"]: f for f in doctor.learned(environ(program, "moge") | environ(tmp_path / "absent", "vggt"))}
+    assert found["MoGe-2"]["ok"] is True and "MIT, commercial use" in found["MoGe-2"]["found"]
+    assert found["VGGT"]["ok"] is False and "pip install" in found["VGGT"]["hint"]
+    mast3r = found["MASt3R and DUSt3R"]
+    assert mast3r["ok"] is None and "NOT commercial" in mast3r["found"] and "BLUEPRINT_MAST3R_PYTHON" in mast3r["found"]
 
 
 # ------------------------------------------------------------------ masks by SAM

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ def examine() -> dict[str, Any]:
         _rendering(),
         _video(),
         _robot(),
+        *learned(),
+        _service(),
         _disk(),
         _finding("cores", None, str(cores())),
         _finding("Isaac Sim", None, "not available in this version; nothing takes its place in silence"),
@@ -121,6 +125,44 @@ def _robot() -> dict[str, Any]:
     if installed:
         return _finding("robots", True, ", ".join(f"{name} ({source})" for name, source in installed.items()))
     return _finding("robots", None, "none installed yet; a run fetches the one it needs: blueprint robots list")
+
+
+def learned(environ: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
+    """Per learned model: its environment, if one is named and works, and what its checkpoints permit."""
+    from blueprint.backends.checkpoints import MODELS
+
+    found = []
+    for model in MODELS.values():
+        python = environ.get(model.variable("PYTHON"), "")
+        chosen = model.chosen(environ)
+        terms = f"{chosen.name}: {chosen.licence}, {'commercial use' if chosen.commercial else 'NOT commercial'}"
+        others = [c for c in model.checkpoints if c.name != chosen.name]
+        free = ", ".join(c.name.rpartition("/")[2] for c in others if c.commercial) or "none"
+        bound = ", ".join(c.name.rpartition("/")[2] for c in others if not c.commercial) or "none"
+        text = f"{terms}; others for commercial use: {free}; not: {bound}"
+        if not python:
+            found.append(_finding(model.title, None, f"not set up ({model.variable('PYTHON')}); {text}"))
+            continue
+        why = _cannot_import(python, model.package, environ.get(model.variable("CODE"), ""))
+        found.append(_finding(model.title, not why, f"{why or python}; {text}", model.install))
+    return found
+
+
+def _cannot_import(python: str, package: str, code: str) -> str:
+    """Why that interpreter finds no such package, or nothing. It is looked for, not loaded: that takes long."""
+    script = (
+        "import sys, importlib.util as u; sys.path.insert(0, sys.argv[2]); sys.exit(u.find_spec(sys.argv[1]) is None)"
+    )
+    try:
+        done = subprocess.run([python, "-c", script, package, code], capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return f"{python} has no package {package}" if done.returncode else ""
+
+
+def _service() -> dict[str, Any]:
+    url = os.environ.get("BLUEPRINT_SERVICE_URL", "")
+    return _finding("service", None, url.rpartition("@")[2] or "no BLUEPRINT_SERVICE_URL; reconstruction runs here")
 
 
 def _disk() -> dict[str, Any]:

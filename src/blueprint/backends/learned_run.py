@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from blueprint.backends.checkpoints import Checkpoint, LearnedModel
 from blueprint.core.errors import BackendError, InputError
 from blueprint.core.process import last_lines
-from blueprint.core.report import log
+from blueprint.core.report import log, warn
 from blueprint.formats import images
 from blueprint.model.capture import Frame
 
@@ -67,6 +67,8 @@ def run_worker(
         request |= {"device": environ.get(model.variable("DEVICE"), ""), **more}
         (folder / "request.json").write_text(json.dumps(request))
         log(f"{model.title}: {checkpoint.name} on {len(entries)} picture(s)")
+        if not checkpoint.commercial:
+            warn(f"{checkpoint.name}: {checkpoint.licence}: what it makes is not for commercial use")
         _call([str(python), str(WORKERS / model.worker), str(folder)], folder, model, checkpoint, environ)
         return _read(folder / "result.npz", model, checkpoint)
 
