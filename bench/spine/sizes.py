@@ -87,13 +87,13 @@ def measure(name: str) -> list[Size]:
         scene = reconstruction(seen, ReconstructorRgbd(), cfg, out / "r").save(out / "r")
         (out / "a").mkdir()
         made = assets(seen, scene, AssetsConfig(), out / "a")
-        found = _by_truth(images.read_labels(scene.path(scene.views[0].labels)), seen.path(seen.frames[0].mask or ""))
+        found = by_truth(images.read_labels(scene.path(scene.views[0].labels)), seen.path(seen.frames[0].mask or ""))
     named = {instance.label: instance.name for instance in scene.instances}
     kept = {asset.name: asset for asset in made.objects}
     return [_size(name, row, kept.get(named.get(found.get(label, -1), ""))) for label, row in published.items()]
 
 
-def _by_truth(labels: np.ndarray, mask: Path) -> dict[int, int]:
+def by_truth(labels: np.ndarray, mask: Path) -> dict[int, int]:
     """True label -> the found label that overlaps it best."""
     truth = images.read_labels(mask)
     out = {}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
+import trimesh
 from synthetic import bottle, bowl, box, cylinder, look_at, photographed
 
 from blueprint.geometry.completion import Completion, complete
-from blueprint.geometry.mesh import is_closed, prism_mesh, volume
+from blueprint.geometry.mesh import Mesh, is_closed, prism_mesh, volume
+from blueprint.geometry.repair import concatenated
 from blueprint.geometry.stacking import stands
 
 SOLIDS = {
@@ -54,6 +57,47 @@ def test_a_bowl_stays_open() -> None:
     hull = np.prod(found.dims) * np.pi / 4
     assert found.method == "container"
     assert volume(found.mesh) < 0.4 * hull
+
+
+def mug() -> Mesh:
+    """82 mm across, 95 mm high, with a ring beside it."""
+    ring = trimesh.creation.torus(0.027, 0.005)
+    ring.apply_transform(trimesh.transformations.rotation_matrix(np.pi / 2, (1, 0, 0)))
+    ring.apply_translation((-0.045, 0.0, 0.05))
+    body = prism_mesh(replace(bowl(0.082, 0.095), profile=(1.0,)))
+    outside = np.all(np.hypot(*ring.vertices[ring.faces][:, :, :2].transpose(2, 0, 1)) > 0.038, axis=1)
+    return concatenated([body, (np.asarray(ring.vertices), np.asarray(ring.faces)[outside])])
+
+
+def test_a_mug_is_open_and_has_its_handle() -> None:
+    view = photographed([mug()])
+    found = complete((view,), 1, base_z=0.0, depth_sigma_m=0.001, max_faces=4000)
+    assert found.method == "container with handle"
+    assert is_closed(found.mesh)
+    assert trimesh.Trimesh(*found.mesh, process=False).body_count == 1
+    assert found.silhouette_iou > 0.9
+    along = found.rotation[:, 0]
+    assert along[0] < -0.95, "the handle is at -x"
+    assert found.dims == pytest.approx((0.118, 0.082, 0.095), rel=0.08)
+    inside = trimesh.Trimesh(*found.mesh, process=False)
+    assert volume(found.mesh) < 0.6 * np.pi / 4 * 0.082**2 * 0.095
+    top = inside.vertices[np.hypot(*inside.vertices[:, :2].T) < 0.02, 2].max()
+    assert top < 0.02, "nothing closes it above its floor"
+
+
+def test_what_stands_on_a_sloping_plane_is_upright_on_it() -> None:
+    """A support plane 2 degrees off does not make things lean, or shorter."""
+    solid = cylinder(0.07, 0.10)
+    tilt = trimesh.transformations.rotation_matrix(np.deg2rad(2), (1, 0.3, 0), (0, 0.2, 0))
+    view = photographed([prism_mesh(solid)])
+    off = replace(view, T_world_camera=tilt @ view.T_world_camera)
+    stand = stands((off,), [1])[1]
+    level = stand.level @ tilt
+    assert level[2, 2] > np.cos(np.deg2rad(0.3))
+    assert abs(level[2, 3]) < 0.001
+    put = replace(off, T_world_camera=stand.level @ off.T_world_camera)
+    found = complete((put,), 1, base_z=stand.base_z, depth_sigma_m=0.001, max_faces=4000)
+    assert found.dims == pytest.approx((0.07, 0.07, 0.10), rel=0.04)
 
 
 def test_what_no_shape_explains_is_carved() -> None:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from scipy.optimize import least_squares
 
 from blueprint.geometry.carving import carved
 from blueprint.geometry.evidence import Evidence, View, gather
-from blueprint.geometry.families import bottles, families
-from blueprint.geometry.fitting import HOPELESS_COST, OUTLINE_SUPPORT, POINT_SUPPORT, Fit, Noise, best_fit, dims_sigma
+from blueprint.geometry.families import bottles, containers, families
+from blueprint.geometry.fitting import (
+    HOPELESS_COST,
+    OUTLINE_SUPPORT,
+    POINT_SUPPORT,
+    SURFACE_SIGMA_M,
+    Fit,
+    Noise,
+    best_fit,
+    dims_sigma,
+)
+from blueprint.geometry.handles import Thin, thin_parts, with_handle
 from blueprint.geometry.mesh import Mesh, prism_mesh
 from blueprint.geometry.raycast import render_depth
 from blueprint.geometry.shapes import Prism, yaw_rotation
@@ -27,7 +38,11 @@ LARGEST_DEPTH_ERROR_M = 0.008
 SCALE_SIGMA = 0.04
 FLOOR_SIGMA_M = 0.0025
 EXTRAPOLATED_SIGMA = 0.3  # of the part of an extent in which no surface point was seen
+# How far the pose (x, y, yaw) of a fit may be off for the depth's sake [m, m, rad]; steps for derivatives.
+POSE_SIGMA = np.array([0.01, 0.01, 0.05])
+POSE_STEP = np.array([2e-4, 2e-4, 2e-3])
 GUESSED_SHARE = 0.15  # a dimension that the data alone hold worse than this (relative sigma) is a guess
+HANDLE_SIGMA_M = 0.004  # of how far a handle stands out
 FREEFORM_SIGMA = 0.06
 FREEFORM_DEPTH_SIGMA = 0.25
 
@@ -69,6 +84,9 @@ def complete(
     if len(evidence.points) < 30:
         raise ValueError(f"only {len(evidence.points)} surface points were seen")
     noise = Noise(depth_sigma_m)
+    thin = thin_parts(views, label)
+    if thin is not None and (vessel := _vessel(thin, views, label, base_z, noise, base_sigma_m)) is not None:
+        return vessel
     for best in ideals(evidence, base_z, noise)[:3]:
         if best.cost > HOPELESS_COST:
             continue
@@ -99,7 +117,7 @@ def evidence_cost(found: Fit) -> float:
 
 
 def _ideal(best: Fit, evidence: Evidence, views: tuple[View, ...], label: int, base_sigma_m: float) -> Completion:
-    solid = best.solid
+    solid = _moved_onto(best.solid, evidence)
     mesh = prism_mesh(solid)
     axes = solid.rotation
     order = [0, 1, 2]
@@ -117,6 +135,55 @@ def _ideal(best: Fit, evidence: Evidence, views: tuple[View, ...], label: int, b
     iou, error = agreement(mesh, views, label)
     inferred = (bool(guessed[0]), bool(guessed[1]), bool(guessed[2]))
     return Completion(mesh, best.model.name, axes, dims, sigma, inferred, solid, _symmetries(mesh, axes), iou, error)
+
+
+def _vessel(
+    thin: Thin, views: tuple[View, ...], label: int, base_z: float, noise: Noise, base_sigma_m: float
+) -> Completion | None:
+    """What is round and has a handle is an open vessel: its body from the views without the handle, then the handle.
+
+    None where that does not explain what was seen.
+    """
+    evidence = gather(thin.views, label, base_z=base_z)
+    starts = containers(evidence, base_z)
+    if len(evidence.points) < 30 or not starts:
+        return None
+    best = best_fit(starts[-1:], evidence, noise, patience=50)
+    if best.cost / (POINT_SUPPORT + OUTLINE_SUPPORT) > FREEFORM_COST:
+        return None
+    body = _ideal(best, evidence, thin.views, label, base_sigma_m)
+    if body.solid is None or body.silhouette_iou < CLEAR_IOU or body.depth_error_m > LARGEST_DEPTH_ERROR_M:
+        return None
+    found = with_handle(body.solid, body.mesh, thin)
+    if found is None:
+        return None
+    mesh, yaw = found
+    axes = yaw_rotation(yaw)
+    dims, sigma = np.ptp(mesh[0] @ axes, axis=0), body.sigma + np.array([HANDLE_SIGMA_M, 0.0, 0.0])
+    iou, error = agreement(mesh, views, label)
+    across = _symmetries(mesh, axes)[2:3]
+    return Completion(mesh, "container with handle", axes, dims, sigma, (False, False, False), None, across, iou, error)
+
+
+def _moved_onto(solid: Prism, evidence: Evidence) -> Prism:
+    """The solid where its surface meets the measured points best, moved and turned on its support only.
+
+    The fit allows for a bias of the depth, which is right for sizes; but what depth there is, is where things stand.
+    """
+
+    def moved(p: Array) -> Prism:
+        base, turn = solid.base + np.array([p[0], p[1], 0.0]), yaw_rotation(p[2])
+        return replace(solid, base=base, rotation=turn @ solid.rotation)
+
+    def residuals(p: Array) -> Array:
+        return np.append(moved(p).distance(evidence.points) / SURFACE_SIGMA_M, p / POSE_SIGMA)
+
+    def slopes(p: Array) -> Array:
+        base = residuals(p)
+        return np.stack([(residuals(p + h * e) - base) / h for h, e in zip(POSE_STEP, np.eye(3), strict=True)], axis=1)
+
+    found = least_squares(residuals, np.zeros(3), jac=slopes, loss="soft_l1", x_scale=100 * POSE_STEP, max_nfev=20)  # pyright: ignore[reportArgumentType]
+    return moved(found.x)
 
 
 def _extrapolated(solid: Prism, evidence: Evidence, axes: Array, dims: Array) -> Array:

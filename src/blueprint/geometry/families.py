@@ -53,7 +53,7 @@ def families(evidence: Evidence, base_z: float) -> list[list[Model]]:
         [_lying_cylinder(evidence, base_z, view, yaw) for yaw in _lying_yaws(evidence, base_z)],
         [_rounded(evidence, base_z, view, yaw) for yaw in _yaws(evidence)],
         [_lathe(evidence, base_z, view)],
-        [_container(evidence, base_z, foot) for foot in _feet(evidence, base_z)],
+        containers(evidence, base_z),
     ]
 
 
@@ -210,9 +210,9 @@ def _lathe(evidence: Evidence, base_z: float, view: Array) -> Model:
                   _smooth(4))  # fmt: skip
 
 
-def _feet(evidence: Evidence, base_z: float) -> tuple[float, ...]:
-    """Starting radii of a container's foot; nothing that is flatter than 2 cm is tried as one."""
-    return (0.45, 0.9) if _top(evidence, base_z) > 0.02 else ()
+def containers(evidence: Evidence, base_z: float) -> list[Model]:
+    """Starts with a narrow and a wide foot; nothing that is flatter than 2 cm is tried as one."""
+    return [_container(evidence, base_z, foot) for foot in (0.45, 0.9)] if _top(evidence, base_z) > 0.02 else []
 
 
 def _container(evidence: Evidence, base_z: float, foot: float) -> Model:
