@@ -4,8 +4,8 @@ What is compared: the objects that the assets stage completes from all key views
 that shows most of the objects) with support, labels and everything else the same. What is measured: F-score at 1 cm
 between the objects drawn into a view and the depth that was measured there: recall = share of the object pixels
 (network masks, or what differs from the empty bin) explained by a drawn object, precision = share of the drawn pixels
-that a reading confirms. apc_shelf_seq: in the seven views that took no part. arc_bin_two_view has only two views; they
-serve for both, so its single views are judged in the other view, and the fused scene in both.
+that a reading confirms. apc_shelf_seq: in the seven views that took no part. arc_bin_two_view has only two views, which
+are evidence and judges at once, for the single views as for both together.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _bin(out: Path) -> Iterator[Row]:
     seen = _captured("arc_bin_two_view", out / "c")
     made = reconstruction(seen, ReconstructorRgbd(), ReconstructionConfig(), out / "r").save(out / "r")
     judges = [_differing(seen, made, i) for i in range(len(made.views))]
-    alone = [_judged(_completed(_only(made, i), seen, out / f"single{i}"), [judges[1 - i]]) for i in range(2)]
+    alone = [_judged(_completed(_only(made, i), seen, out / f"single{i}"), judges) for i in range(2)]
     fused = _judged(_completed(made, seen, out / "fused"), judges)
     best = max(alone, key=lambda result: result.f)
     yield Row(
@@ -110,7 +110,7 @@ def _bin(out: Path) -> Iterator[Row]:
     )
     yield Row("  fused", str(fused), f"{len(made.statics)} walls", None)
     for i, result in enumerate(alone):
-        yield Row(f"  frame {made.views[i].frame} alone, judged in the other", str(result), "", None)
+        yield Row(f"  frame {made.views[i].frame} alone", str(result), "", None)
 
 
 def _table(name: str, out: Path) -> Row:

@@ -27,6 +27,7 @@ Labels = NDArray[np.int32]
 SAMPLES = 500  # points of a segment
 LEAST_VISIBLE = 0.25  # share of a segment that another view must see to have a say
 SAME = 0.5  # mutual cover of two segments of one object
+INSIDE = 0.7  # share of a segment that lies within another
 WITHIN = 0.5  # share of a segment inside accepted objects, beyond which it says nothing new
 REACH_M = 0.012  # a pixel belongs to the object whose surface is so near
 LEAST_PIECE_PX = 60
@@ -135,8 +136,11 @@ def _labels_at(view: LabelView, points: Array) -> Labels:
 def _accepted(views: Sequence[LabelView], segments: list[_Segment], cover: Array) -> list[list[_Segment]]:
     """Groups of segments that are one object each: strongest first, without those that lie within stronger ones."""
     mutual = np.minimum(cover, cover.T) >= SAME
+    joined = _joined(segments, cover, mutual)
+    mutual[joined] = mutual[:, joined] = False
     count, part = connected_components(coo_matrix(mutual), directed=False)
-    groups = [[s for s, p in zip(segments, part, strict=True) if p == k] for k in range(count)]
+    kept = [(s, p) for s, p, j in zip(segments, part, joined, strict=True) if not j]
+    groups = [group for k in range(count) if (group := [s for s, p in kept if p == k])]
     groups.sort(key=lambda g: (len({s.home for s in g}), sum(s.pixels for s in g)), reverse=True)
     accepted: list[list[_Segment]] = []
     tree: KDTree | None = None
@@ -150,6 +154,18 @@ def _accepted(views: Sequence[LabelView], segments: list[_Segment], cover: Array
         tree = KDTree(np.concatenate([s.points for g in accepted for s in g]))
     accepted.sort(key=lambda g: (g[0].home, g[0].label))
     return accepted
+
+
+def _joined(segments: list[_Segment], cover: Array, mutual: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(S,) which segments run several objects together: more views see two or more inside it than see it whole."""
+    home = np.array([s.home for s in segments])
+    out = np.zeros(len(segments), bool)
+    for k in range(len(segments)):
+        others = [j for j in np.unique(home).tolist() if j != home[k]]
+        parts = [int(((home == j) & (cover[:, k] > INSIDE)).sum()) for j in others]
+        whole = [bool(mutual[k, home == j].any()) for j in others]
+        out[k] = sum(p >= 2 for p in parts) > sum(w and p < 2 for w, p in zip(whole, parts, strict=True))
+    return out
 
 
 def _denied(views: Sequence[LabelView], group: list[_Segment], points: Array) -> bool:

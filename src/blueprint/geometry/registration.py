@@ -249,12 +249,14 @@ def riding(views: Sequence[DepthView]) -> NDArray[np.bool_]:
     if len(views) < 4 or len({view.depth.shape for view in views}) > 1:
         return nothing
     stack = np.stack([view.depth for view in views])
-    seen = (stack > 0).mean(axis=0)
-    stack = np.where(stack > 0, stack, np.nan)
-    some = seen >= RIDING_SHARE
-    low, middle, high = np.nanpercentile(stack[:, some], [10, 50, 90], axis=0)
-    still = nothing.copy()
-    still[some] = high - low < RIDING_SPREAD * middle
+    count = (stack > 0).sum(axis=0)
+    stack = np.sort(np.where(stack > 0, stack, np.inf), axis=0)
+    last = np.maximum(count - 1, 0)
+    low, high = (
+        np.take_along_axis(stack, np.asarray(at, dtype=np.intp)[None], axis=0)[0]
+        for at in (np.floor(0.1 * last), np.ceil(0.9 * last))
+    )
+    still = (count >= RIDING_SHARE * len(views)) & (high < (1 + RIDING_SPREAD) * low)
     still = cv2.morphologyEx(still.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     if still.mean() > MOST_RIDING:
         return nothing
