@@ -15,14 +15,19 @@ import pytest
 
 from blueprint.apps.service import ServiceOptions, create_app, main
 from blueprint.backends.protocols import ReconstructorConfig
+from blueprint.backends.reconstructor_rgbd import ReconstructorRgbd
 from blueprint.backends.reconstructor_service import ReconstructorService
 from blueprint.core.errors import BackendError, InputError, IntegrityError, SettingsError, TransientError
+from blueprint.core.files import file_digest, files_below
 from blueprint.core.report import reporting
 from blueprint.formats import images
 from blueprint.formats import service as wire
-from blueprint.model.artifacts import Capture, Reconstruction
+from blueprint.model.artifacts import Capture, Reconstruction, Source
 from blueprint.model.capture import Camera, Frame
-from toy_service import Events, Faults, free_port, install_toy, toy_service
+from blueprint.stages.capture import CaptureConfig
+from blueprint.stages.capture import capture as stages_capture
+from toy_service import Events, Faults, free_port, install_toy, serving, toy_service
+from toy_table import shoot, write_capture
 
 CFG = ReconstructorConfig()
 TOKEN = "a-token-of-some-length"
@@ -168,6 +173,25 @@ def upload(folder: Path, name: str) -> tuple[bytes, dict[str, str]]:
     packed = wire.pack(capture(folder, name).root, folder / "up.zip", below="capture/", extra=texts)
     headers = {"Authorization": f"Bearer {TOKEN}", wire.KEY_HEADER: f"{name}-0123456789abcdef"}
     return (folder / "up.zip").read_bytes(), {**headers, wire.SHA_HEADER: packed.sha256}
+
+
+def test_a_served_reconstructor_makes_what_it_makes_at_home(tmp_path: Path) -> None:
+    shot = shoot()
+    source = write_capture(tmp_path / "source", shot)
+    seen = stages_capture.function(
+        Source(location=str(source), digest="x"), CaptureConfig(), tmp_path / "capture"
+    ).save(tmp_path / "capture")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "away").mkdir()
+    home = ReconstructorRgbd().reconstruct(seen, CFG, tmp_path / "home")  # type: ignore[arg-type]
+    app = create_app(["rgbd"], ServiceOptions(tmp_path / "jobs"))
+    with serving(app, free_port()) as url:
+        away = client(url, TOKEN="", TIMEOUT_S="120").reconstruct(seen, CFG, tmp_path / "away")  # type: ignore[arg-type]
+    assert away.model_copy(update={"licences": {}}).model_dump() == home.model_dump()
+    made = {name: file_digest(tmp_path / "home" / name) for name in files_below(tmp_path / "home")}
+    assert made == {
+        n: file_digest(tmp_path / "away" / n) for n in files_below(tmp_path / "away") if n != "artifact.json"
+    }
 
 
 def test_the_protocol_by_hand(service: tuple, tmp_path: Path) -> None:
