@@ -15,7 +15,7 @@ from blueprint.geometry.mesh import corner_normals, is_closed
 from blueprint.geometry.transforms import matrix_to_pose, pose_to_matrix, transform_points
 from blueprint.model.artifacts import Assets, Capture, Reconstruction
 from blueprint.model.scene import GivenModel, Instance, Joint, Part, Support
-from blueprint.stages.assets import AssetsConfig, assets
+from blueprint.stages.assets import AssetsConfig, assets, called
 
 TILT = trimesh.transformations.rotation_matrix(np.pi / 2, (1, 0, 0))  # a frame whose y points up
 
@@ -144,3 +144,17 @@ def test_a_model_without_a_surface_is_dropped_and_said(tmp_path: Path) -> None:
     flat = TexturedMesh(np.zeros((3, 3)), np.array([(0, 1, 2)]))
     with pytest.raises(InfeasibleError, match="no surface"):
         made(tmp_path, instance("nothing", given(tmp_path, "nothing", {"body": flat}, np.eye(4))))
+
+
+def test_every_object_gets_a_category_from_its_name_or_else_from_its_shape(tmp_path: Path) -> None:
+    named = instance("a", given(tmp_path, "a", {"b": cuboid((0.1, 0.1, 0.1), (0, 0, 0.05))}, np.eye(4)), "coffee mug")
+    known = instance("k", given(tmp_path, "k", {"b": cuboid((0.1, 0.1, 0.1), (0, 0, 0.05))}, at(1, 0, 0)), "mug")
+    known = known.model_copy(update={"category": "vase", "category_confidence": 0.3})
+    scene = made(tmp_path, named, known)
+    assert [(thing.text, thing.category) for thing in scene.objects] == [("coffee mug", "mug"), ("mug", "vase")]
+    rule = scene.objects[0].model_copy(
+        update={"text": "red object 1", "text_source": "rule", "category": "", "method": "container"}
+    )
+    bowl = rule.model_copy(update={"dims_m": (0.16, 0.16, 0.06)})
+    (found,) = called((bowl,))
+    assert (found.text, found.category, found.category_confidence) == ("red bowl", "bowl", 0.7)

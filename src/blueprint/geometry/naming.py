@@ -1,4 +1,4 @@
-"""Plain words for an object nobody has named: its colour, and a number."""
+"""Plain words for an object nobody has named: its colour, and what its shape and size suggest, or a number."""
 
 from __future__ import annotations
 
@@ -44,6 +44,42 @@ def describe(color: NDArray[np.uint8], number: int) -> str:
     """A neutral name such as `red object 2`."""
     word = color_word(color)
     return f"{word} object {number}" if word else f"object {number}"
+
+
+def shape_word(method: str, dims: tuple[float, float, float], volume_m3: float) -> tuple[str, float] | None:
+    """What a completed shape of extents `dims` (x, y, height) [m] probably is, and how probably; None = no idea.
+
+    method: of `Completion`. The words are categories; the probabilities are judgements, not statistics.
+    """
+    wide, height = max(dims[:2]), dims[2]
+    small, middle, large = sorted(dims)
+    if method == "container with handle":
+        return ("mug", 0.8) if height < 0.16 else ("pitcher", 0.6)
+    if method == "container":
+        return ("plate", 0.5) if height < 0.2 * wide else ("bowl", 0.7) if height < 0.75 * wide else ("cup", 0.6)
+    if method in ("cylinder", "lying_cylinder"):
+        if middle < 0.025 and large > 5 * middle:
+            return "pen", 0.4
+        across = wide if method == "cylinder" else small
+        long = height if method == "cylinder" else large
+        return ("can", 0.6) if 0.04 < across < 0.16 and 0.3 < long / across < 3.6 else None
+    if method in ("box", "rounded_box"):
+        return ("book", 0.4) if small < 0.025 and middle > 0.1 and large < 0.4 else ("box", 0.6)
+    if method in ("bottle", "lathe") and height > 1.3 * wide:
+        return "bottle", 0.6 if method == "bottle" else 0.4
+    round_ = large < 1.15 * small and 0.45 < volume_m3 / (dims[0] * dims[1] * dims[2]) < 0.6  # a ball fills pi / 6
+    return ("ball", 0.4) if round_ else None
+
+
+def named_by_shape(text: str, word: str, taken: set[str]) -> str:
+    """`red object 2` as `red can`, with a number where it is `taken`; a text of another form stays."""
+    if found := re.fullmatch(r"(?:(\w+) )?object \d+", text):
+        base = text = f"{found[1]} {word}" if found[1] else word
+        count = 2
+        while text in taken:
+            text, count = f"{base} {count}", count + 1
+    taken.add(text)
+    return text
 
 
 def slug(text: str, taken: set[str]) -> str:

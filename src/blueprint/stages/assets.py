@@ -18,11 +18,13 @@ from blueprint.formats.obj import TexturedMesh, write_obj
 from blueprint.geometry.completion import Completion, complete
 from blueprint.geometry.evidence import View
 from blueprint.geometry.mesh import corner_normals, is_closed, volume
+from blueprint.geometry.naming import named_by_shape, shape_word
 from blueprint.geometry.shapes import Prism
 from blueprint.geometry.stacking import Stand, stands
 from blueprint.geometry.texture import Bake, bake
 from blueprint.geometry.transforms import Array, invert, matrix_to_pose, transform_points
 from blueprint.model.artifacts import Assets, Capture, Reconstruction
+from blueprint.model.categories import category_of
 from blueprint.model.edit import KnownShape
 from blueprint.model.scene import GivenModel, Instance, ObjectAsset, Primitive
 from blueprint.model.spatial import Vec3
@@ -90,7 +92,29 @@ def assets(capture: Capture, reconstruction: Reconstruction, cfg: AssetsConfig, 
         hint = "give boxes: --set reconstruction.boxes=boxes.json" if views else "nothing in the scene is an object"
         raise InfeasibleError(f"no object could be completed{': ' * bool(why)}{why[:400]}", hint)
     dropped = {name: outcome.reason for (name, _), outcome in zip(items, outcomes, strict=True) if outcome.reason}
-    return Assets(objects=apply_known(kept, cfg.known, out), dropped=dropped)
+    return Assets(objects=apply_known(called(kept), cfg.known, out), dropped=dropped)
+
+
+def called(objects: Sequence[ObjectAsset]) -> tuple[ObjectAsset, ...]:
+    """The objects with a category where there was none: by their text, else by their shape, which also gives those that
+    nobody named a better word than `object`.
+    """
+    out = []
+    taken = {thing.text for thing in objects if thing.text_source != "rule"}
+    for thing in objects:
+        guess = shape_word(thing.method, thing.dims_m, thing.volume_m3)
+        text, found = thing.text, None
+        if thing.text_source != "rule":
+            found = category_of(text)
+        elif guess is not None:
+            text = named_by_shape(text, guess[0], taken)
+        if found is None and guess is not None and (shaped := category_of(guess[0])) is not None:
+            found = shaped[0], guess[1]
+        update: dict[str, object] = {"text": text}
+        if found is not None and not thing.category:
+            update |= {"category": found[0].key, "category_confidence": found[1]}
+        out.append(thing.model_copy(update=update))
+    return tuple(out)
 
 
 def _given_outcome(
