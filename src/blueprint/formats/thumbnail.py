@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from blueprint.formats.obj import TexturedMesh
+from blueprint.formats.obj import TexturedMesh, read_obj
 from blueprint.geometry.raycast import render_depth
 from blueprint.geometry.transforms import Array, transform_points
 from blueprint.model.capture import Camera
@@ -37,6 +38,27 @@ def draw(pieces: Sequence[Piece], *, toward: tuple[float, float] = (0.6, -0.8), 
     picture[seen] = _shade(pieces, owner[seen], _points(camera, T, depth, seen), T)
     small = picture.reshape(size, SAMPLES, size, SAMPLES, 3).mean(axis=(1, 3))
     return np.clip(small.round(), 0, 255).astype(np.uint8)
+
+
+def piece(files: Path, mesh: str, texture: str | None, T: Array | None = None) -> Piece:
+    """A mesh and its texture below `files`, moved by T (4, 4)."""
+    solid = read_obj(files / mesh)
+    if T is not None:
+        normals = None if solid.normals is None else solid.normals @ T[:3, :3].T
+        solid = TexturedMesh(transform_points(T, solid.vertices), solid.faces, solid.uv, normals)
+    return solid, None if texture is None else read_pixels(files / texture)
+
+
+def read_pixels(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
+def write_thumbnail(usd: Path, picture: NDArray[np.uint8]) -> None:
+    """Where USD browsers look for the picture of that file."""
+    folder = usd.parent / f".thumbs/{picture.shape[1]}x{picture.shape[0]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(folder / f"{usd.name}.png")
 
 
 def _look_at(vertices: Array, toward: Array) -> Array:

@@ -18,15 +18,17 @@ import numpy as np
 
 from blueprint.formats import usd_prims as prims
 from blueprint.formats.mjcf import GL_FROM_CV, TableFiles
-from blueprint.formats.obj import read_obj
-from blueprint.formats.usd_asset import Provenance, asset_name, write_asset
+from blueprint.formats.obj import TexturedMesh, read_obj
+from blueprint.formats.thumbnail import draw, piece, write_thumbnail
+from blueprint.formats.usd_asset import Provenance, asset_name, qcode_of, write_asset
 from blueprint.formats.usd_soft import write_soft
-from blueprint.geometry.transforms import matrix_to_pose
+from blueprint.geometry.transforms import matrix_to_pose, pose_to_matrix
 from blueprint.model.materials import TABLE_TOP
 from blueprint.model.scene import PhysicalObject, SceneCamera, StaticPart
 
 GRAVITY = 9.81  # [m/s^2], as MuJoCo's default
 PIXEL = 0.01  # film size of a pixel, in USD's tenths of a unit: only its ratio to the focal length matters
+SCENE_QCODE = "Q180516"  # Wikidata: room
 SIMREADY, SOFT = "simready", "soft"  # folders below the assets: one per rigid asset, one file per soft one
 
 
@@ -48,6 +50,7 @@ def write_scene(
     world = UsdGeom.Xform.Define(stage, "/World")
     stage.SetDefaultPrim(world.GetPrim())
     Usd.ModelAPI(world).SetKind(Kind.Tokens.assembly)
+    prims.label(world.GetPrim(), "scene", SCENE_QCODE)
     for group in ("Objects", "Statics") if statics else ("Objects",):
         Usd.ModelAPI(UsdGeom.Xform.Define(stage, f"/World/{group}")).SetKind(Kind.Tokens.group)
     UsdGeom.Scope.Define(stage, "/World/PhysicsMaterials")
@@ -65,7 +68,9 @@ def write_scene(
         _object(stage, item, path.parent, assets, provenance or Provenance())
     for camera in cameras:
         _camera(stage, camera)
+    _metadata(stage, path.stem, objects, provenance or Provenance())
     stage.Save()
+    _thumbnail(path, assets, objects, table, statics)
 
 
 def object_path(name: str) -> str:
@@ -110,24 +115,63 @@ def _fixed(
 
     body = UsdGeom.Xform.Define(stage, path)
     Usd.ModelAPI(body).SetKind(Kind.Tokens.component)
-    prims.label(body.GetPrim(), text)
+    prims.label(body.GetPrim(), text, qcode_of(text))
+    drawn, seen = None, np.zeros((0, 3))
+    picture = None if texture is None else prims.relative(root, assets / texture)
+    look = prims.look(stage, f"{path}/Looks/Surface", picture)
+    prims.made_of(look, text)
     if visual is not None:
-        picture = None if texture is None else prims.relative(root, assets / texture)
-        look = prims.look(stage, f"{path}/Looks/Surface", picture)
-        file = assets / visual
-        prims.bind(prims.mesh(stage, f"{path}/Visual", file.with_suffix(".usdc"), root, read_obj(file)).GetPrim(), look)
+        solid = read_obj(assets / visual)
+        drawn = prims.mesh(stage, f"{path}/Visual", (assets / visual).with_suffix(".usdc"), root, solid)
+        prims.bind(drawn.GetPrim(), look)
+        seen = _corners(solid)
     UsdGeom.Scope.Define(stage, f"{path}/{prims.COLLIDERS}")
     for index, name in enumerate(colliders):
-        file = assets / name
-        apart = file.with_name(f"{file.stem}_hull.usdc" if name == visual else f"{file.stem}.usdc")
-        shape = prims.mesh(stage, f"{path}/{prims.COLLIDERS}/c_{index:03d}", apart, root, read_obj(file))
+        solid = read_obj(assets / name)
+        if drawn is not None and np.array_equal(_corners(solid), seen):  # two equal meshes in one place are a fault
+            prims.collides(drawn, material, hull=True, seen=True)
+            continue
+        file = (assets / name).with_suffix(".usdc")
+        shape = prims.mesh(stage, f"{path}/{prims.COLLIDERS}/c_{index:03d}", file, root, solid)
         prims.collides(shape, material, hull=True)
+        prims.bind(shape.GetPrim(), look)
+
+
+def _corners(solid: TexturedMesh) -> np.ndarray:
+    """(K, 3) its distinct vertices in order."""
+    return np.unique(solid.vertices.round(6) + 0.0, axis=0)
 
 
 def _hard(stage: Any, name: str) -> Any:
     """The contact material of what stands fixed: a table top's."""
     path = f"/World/PhysicsMaterials/{name}"
-    return prims.physics_material(stage, path, TABLE_TOP.friction, TABLE_TOP.restitution)
+    material = prims.physics_material(stage, path, TABLE_TOP.friction, TABLE_TOP.restitution)
+    prims.made_of(material, TABLE_TOP.name)
+    return material
+
+
+def _metadata(stage: Any, name: str, objects: Sequence[PhysicalObject], by: Provenance) -> None:
+    """The scene's own SimReady metadata, measured on what was written."""
+    from pxr import Gf, Usd, UsdGeom
+
+    cache = UsdGeom.BBoxCache(Usd.TimeCode.Default(), [UsdGeom.Tokens.default_])
+    extents = cache.ComputeWorldBound(stage.GetDefaultPrim()).ComputeAlignedRange().GetSize()
+    rigid = [item for item in objects if item.soft is None]
+    masses = [item.mass_kg.value + sum(part.mass_kg.value for part in item.parts) for item in rigid]
+    bodies = sum(1 + len(item.parts) for item in rigid)
+    prims.metadata(stage, by.fields(name, "scene", "scene", SCENE_QCODE), bodies, Gf.Vec3f(extents), sum(masses))
+
+
+def _thumbnail(
+    path: Path, assets: Path, objects: Sequence[PhysicalObject], table: TableFiles, statics: Sequence[StaticPart]
+) -> None:
+    fixed = [(part.mesh, part.texture, np.eye(4)) for part in statics]
+    if table.visual is not None:
+        fixed.append((table.visual, table.texture, np.eye(4)))
+    whole = [(item.asset.mesh, item.asset.texture, pose_to_matrix(item.pose)) for item in objects]
+    pieces = [piece(assets, mesh, texture, T) for mesh, texture, T in [*fixed, *whole]]
+    if pieces:
+        write_thumbnail(path, draw(pieces))
 
 
 def _surroundings(stage: Any, floor_z: float) -> None:
@@ -142,6 +186,10 @@ def _surroundings(stage: Any, floor_z: float) -> None:
     floor.CreateDisplayColorAttr([Gf.Vec3f(0.55, 0.53, 0.50)])
     floor.AddTranslateOp().Set(Gf.Vec3d(0.0, 0.0, floor_z))
     UsdPhysics.CollisionAPI.Apply(floor.GetPrim())
+    prims.label(floor.GetPrim(), "floor", qcode_of("floor"))
+    look = prims.look(stage, "/World/Looks/floor", None)
+    prims.made_of(look, "floor")
+    prims.bind(floor.GetPrim(), look)
     prims.bind(floor.GetPrim(), _hard(stage, "floor"), "physics")
     UsdGeom.Scope.Define(stage, "/World/Lights")
     key = UsdLux.DistantLight.Define(stage, "/World/Lights/key")

@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from blueprint.formats import usd_prims as prims
 from blueprint.formats.mjcf_layout import joint_name, moving_parts, part_body
 from blueprint.formats.mjcf_objects import fixed_parts
 from blueprint.formats.obj import TexturedMesh, read_obj
-from blueprint.formats.thumbnail import draw
+from blueprint.formats.thumbnail import draw, piece, read_pixels, write_thumbnail
 from blueprint.formats.usd_runtimes import write_runtimes
 from blueprint.model.categories import category_of
 from blueprint.model.scene import Collider, Inertia, PhysicalObject, PhysicalPart
@@ -55,6 +54,19 @@ class Provenance:
     date: str = "1970-01-01"
     source: str = "capture"
     scale: str = ""
+
+    def fields(self, name: str, kind: str, category: str, qcode: str) -> dict[str, object]:
+        """What SimReady's metadata says of who and what."""
+        return {
+            "author": self.author,
+            "asset_name": name,
+            "asset_type": kind,
+            "asset_license": self.licence,
+            "category": category,
+            "source_file": self.source,
+            "usd_date_generated": self.date,
+            "qcode": qcode,
+        }
 
 
 @dataclass(frozen=True)
@@ -99,7 +111,13 @@ def write_asset(root: Path, item: PhysicalObject, files: Path, provenance: Prove
     """
     path = root / asset_file(item.asset.name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = _Asset(prims.new_stage(path), path.parent, files, f"/{asset_name(item.asset.name)}", qcode_of(item))
+    made = _Asset(
+        prims.new_stage(path),
+        path.parent,
+        files,
+        f"/{asset_name(item.asset.name)}",
+        qcode_of(item.asset.category or item.asset.text),
+    )
     bodies = bodies_of(item, made.root)
     _root(made, item, articulated=len(bodies) > 1)
     _materials(made, item)
@@ -108,20 +126,16 @@ def write_asset(root: Path, item: PhysicalObject, files: Path, provenance: Prove
     if item.asset.anchored or len(bodies) > 1:
         _joints(made, item, bodies)
     pictures = [look for body in bodies for look in body.looks]
-    meshes = [(read_obj(files / mesh), texture) for _, mesh, texture in pictures]
-    _metadata(made, item, bodies, [mesh for mesh, _ in meshes], provenance)
+    _metadata(made, item, bodies, [read_obj(files / mesh) for _, mesh, _ in pictures], provenance)
     made.stage.Save()
     write_runtimes(path, item)
-    thumbs = path.parent / ".thumbs/256x256"
-    thumbs.mkdir(parents=True, exist_ok=True)
-    pieces = [(mesh, None if texture is None else _pixels(files / texture)) for mesh, texture in meshes]
-    Image.fromarray(draw(pieces, toward=_front(item))).save(thumbs / f"{path.name}.png")
+    write_thumbnail(path, draw([piece(files, mesh, texture) for _, mesh, texture in pictures], toward=_front(item)))
     return path
 
 
-def qcode_of(item: PhysicalObject) -> str:
-    """Wikidata number of the object's category."""
-    found = category_of(item.asset.category or item.asset.text)
+def qcode_of(text: str) -> str:
+    """Wikidata number of the category that the text names."""
+    found = category_of(text)
     return OBJECT_QCODE if found is None or not found[0].qcode else found[0].qcode
 
 
@@ -164,7 +178,7 @@ def _root(made: _Asset, item: PhysicalObject, *, articulated: bool) -> None:
 
 def _materials(made: _Asset, item: PhysicalObject) -> None:
     """One look per texture and one contact material, each named by what it is made of."""
-    from pxr import Sdf, UsdSemantics
+    from pxr import Sdf
 
     textures = dict.fromkeys(texture for body in bodies_of(item, made.root) for _, _, texture in body.looks)
     for index, texture in enumerate(textures):
@@ -178,7 +192,7 @@ def _materials(made: _Asset, item: PhysicalObject) -> None:
         made.stage, f"{made.root}/Looks/contact", item.friction.value, item.restitution.value
     )
     for material in (*made.materials.values(), made.contact):
-        UsdSemantics.LabelsAPI.Apply(material.GetPrim(), "material").CreateLabelsAttr([item.material])
+        prims.made_of(material, item.material)
     words = [NONVISUAL[word] for word in item.material.lower().replace("-", " ").split() if word in NONVISUAL]
     for material in made.materials.values() if words else ():
         for key, kind, value in (
@@ -187,11 +201,6 @@ def _materials(made: _Asset, item: PhysicalObject) -> None:
             ("attributes", Sdf.ValueTypeNames.TokenArray, ["none"]),
         ):
             material.GetPrim().CreateAttribute(f"omni:simready:nonvisual:{key}", kind, custom=True).Set(value)
-
-
-def _pixels(path: Path) -> np.ndarray:
-    with Image.open(path) as opened:
-        return np.asarray(opened.convert("RGB"))
 
 
 # ------------------------------------------------------------------ bodies
@@ -225,7 +234,7 @@ def _visual(made: _Asset, body: Body, index: int, file: str, texture: str | None
     stem = f"{Path(body.path).name}_{name}".lower()
     solid = read_obj(made.files / file)
     prim = prims.mesh(made.stage, f"{body.path}/{name}", made.folder / f"geometry/{stem}.usdc", made.folder, solid)
-    color = (0.6, 0.6, 0.6) if texture is None else _pixels(made.files / texture).reshape(-1, 3).mean(axis=0) / 255
+    color = (0.6, 0.6, 0.6) if texture is None else read_pixels(made.files / texture).reshape(-1, 3).mean(axis=0) / 255
     UsdGeom.Gprim(prim).CreateDisplayColorAttr([Gf.Vec3f(*(round(float(part), 4) for part in color))])
     prims.bind(prim.GetPrim(), made.materials[texture])
     prims.label(prim.GetPrim(), body.text, made.qcode)
@@ -315,27 +324,17 @@ def _metadata(
     points = np.concatenate([mesh.vertices for mesh in meshes])
     extents = np.ptp(points.astype(np.float32), axis=0)
     asset = item.asset
-    data: dict[str, object] = {
-        "author": by.author,
-        "asset_name": asset_name(asset.name),
-        "asset_type": "articulated_prop" if item.parts else "prop",
-        "asset_license": by.licence,
-        "category": asset.category or asset.text,
-        "source_file": by.source,
-        "usd_date_generated": by.date,
-        "qcode": made.qcode,
-        "rigid_body_count": len(bodies),
-        "asset_extents": Gf.Vec3f(*(float(value) for value in extents)),
-        "mass": sum(body.mass_kg for body in bodies),
-        "provenance": {
-            "geometry": f"{asset.method}; {asset.seen_fraction:.0%} of the surface seen",
-            "dimensions": ", ".join(asset.dims_source),
-            "scale": by.scale,
-            "mass": item.mass_kg.source,
-            "friction": item.friction.source,
-            "restitution": item.restitution.source,
-            "colliders": item.collider_method,
-        },
+    sources = {
+        "geometry": f"{asset.method}; {asset.seen_fraction:.0%} of the surface seen",
+        "dimensions": ", ".join(asset.dims_source),
+        "scale": by.scale,
+        "mass": item.mass_kg.source,
+        "friction": item.friction.source,
+        "restitution": item.restitution.source,
+        "colliders": item.collider_method,
     }
-    top = {key: data[key] for key in ("asset_name", "asset_type", "source_file", "usd_date_generated")}
-    made.stage.GetRootLayer().customLayerData = {"SimReady_Metadata": data, **top}
+    kind = "articulated_prop" if item.parts else "prop"
+    fields = by.fields(asset_name(asset.name), kind, asset.category or asset.text, made.qcode)
+    fields["provenance"] = sources
+    mass = sum(body.mass_kg for body in bodies)
+    prims.metadata(made.stage, fields, len(bodies), Gf.Vec3f(*(float(value) for value in extents)), mass)

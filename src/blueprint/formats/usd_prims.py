@@ -54,6 +54,20 @@ def label(prim: Any, text: str, qcode: str = "") -> None:
         UsdSemantics.LabelsAPI.Apply(prim, "wikidata_qcode").CreateLabelsAttr([qcode])
 
 
+def made_of(material: Any, name: str) -> None:
+    """Say in words what a material stands for."""
+    from pxr import UsdSemantics
+
+    UsdSemantics.LabelsAPI.Apply(material.GetPrim(), "material").CreateLabelsAttr([name])
+
+
+def metadata(stage: Any, fields: dict[str, object], bodies: int, extents: Any, kilograms: float) -> None:
+    """What SimReady asks of a file (requirement SR.004); four fields stand beside it too (SR.001)."""
+    data = {**fields, "rigid_body_count": bodies, "asset_extents": extents, "mass": kilograms}
+    top = {key: data[key] for key in ("asset_name", "asset_type", "source_file", "usd_date_generated")}
+    stage.GetRootLayer().customLayerData = {"SimReady_Metadata": data, **top}
+
+
 def mass(prim: Any, kilograms: float, inertia: Inertia) -> None:
     from pxr import Gf, UsdPhysics
 
@@ -150,14 +164,15 @@ def ideal(stage: Any, path: str, primitive: Primitive) -> Any:
     return made
 
 
-def collides(gprim: Any, material: Any, *, hull: bool) -> None:
-    """Make a shape collide, unseen (purpose guide). hull: it is a mesh whose convex hull counts."""
+def collides(gprim: Any, material: Any, *, hull: bool, seen: bool = False) -> None:
+    """Make a shape collide. hull: it is a mesh whose convex hull counts; seen: it is drawn as well, else a guide."""
     from pxr import UsdGeom, UsdPhysics
 
     UsdPhysics.CollisionAPI.Apply(gprim.GetPrim())
     if hull:
         UsdPhysics.MeshCollisionAPI.Apply(gprim.GetPrim()).CreateApproximationAttr(UsdPhysics.Tokens.convexHull)
-    gprim.CreatePurposeAttr(UsdGeom.Tokens.guide)
+    if not seen:
+        gprim.CreatePurposeAttr(UsdGeom.Tokens.guide)
     bind(gprim.GetPrim(), material, "physics")
 
 
