@@ -15,7 +15,7 @@ from blueprint.core.report import warn
 from blueprint.formats import images
 from blueprint.geometry import depth as depths
 from blueprint.geometry import scale
-from blueprint.geometry.segmentation import TableView, segment_automatic, segment_boxes
+from blueprint.geometry.segmentation import TableView, raised, segment_boxes
 from blueprint.geometry.support import find_common_support, table_view
 from blueprint.geometry.transforms import invert
 from blueprint.model.artifacts import Capture
@@ -26,6 +26,8 @@ USUAL_DISTANCE_M = 0.8  # at which a table top is photographed: where measuring 
 SUPPORT_VIEWS = 5  # that agree on the plane under an object
 ROUNDS = 3  # segmentation knows metres, so the scale it gives is fed back to it
 DISAGREEMENT = 0.1
+LEAST_PIXELS = 100  # of an object that is measured
+GAP_PX = 9
 WAYS = (
     'an ArUco or AprilTag marker of known edge in the scene ({"type": "marker", "size_m": 0.05}), the size of one '
     'object ({"type": "object", "name": "mug", "axis": "z", "size_m": 0.095}), the distance of two points of a picture '
@@ -159,15 +161,23 @@ def _same_name(a: str, b: str) -> bool:
 
 
 def _object_points(table: TableView, box: UserBox | None, shrink: float, anchor: ScaleAnchor) -> NDArray[np.float64]:
-    """(N, 3) [provisional m] of the object in the box, or of the only large one."""
-    labels = segment_boxes(table, shrink * np.array([box.xyxy])) if box else segment_automatic(table)
-    counts = np.bincount(labels[labels > 0].ravel(), minlength=2)
+    """(N, 3) [provisional m] of the object in the box, or of the only large thing on the support."""
+    labels = segment_boxes(table, shrink * np.array([box.xyxy])) if box else _things(table)
+    counts = np.bincount(labels.ravel(), minlength=3)
+    counts[0] = 0
     ranked = np.sort(counts)[::-1]
-    if ranked[0] < 100:
+    if ranked[0] < LEAST_PIXELS:
         raise InputError(f"the object {anchor.name!r} was not found on the support")
     if not box and ranked[1] > 0.5 * ranked[0]:
         raise InputError(f"which object is {anchor.name!r}? draw a box with that name (boxes.json)")
     return table.world[(labels == counts.argmax()) & table.valid].astype(float)
+
+
+def _things(table: TableView) -> NDArray[np.int32]:
+    """Label (H, W) what stands on the support, whole: things that touch are one, gaps in the depth do not part them."""
+    mask = raised(table).astype(np.uint8)
+    joined = cv2.connectedComponents(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((GAP_PX, GAP_PX), np.uint8)))[1]
+    return np.where(mask > 0, joined, 0).astype(np.int32)
 
 
 def _extent(points: NDArray[np.float64], axis: str) -> float:
@@ -175,5 +185,8 @@ def _extent(points: NDArray[np.float64], axis: str) -> float:
     height = float(np.percentile(points[:, 2], 99.5))
     if axis == "z":
         return height
-    _, sides, _ = cv2.minAreaRect(np.ascontiguousarray(points[:, :2], dtype=np.float32))
+    flat = points[:, :2] - np.median(points[:, :2], axis=0)
+    distance = np.linalg.norm(flat, axis=1)
+    flat = flat[distance < 2 * np.percentile(distance, 90)]  # a few stray points would turn and stretch the rectangle
+    _, sides, _ = cv2.minAreaRect(np.ascontiguousarray(flat, dtype=np.float32))
     return {"x": max(sides), "y": min(sides), "longest": max(height, *sides)}[axis]
