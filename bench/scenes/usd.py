@@ -8,6 +8,7 @@ On a cabinet with a drawer and a door, on procedural rooms of every kind, and on
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -49,14 +50,23 @@ def _scene(name: str, scene: SimScene) -> Row:
 
 
 def _judged(name: str, assets: list[Path], scenes: list[Path]) -> Row:
-    """One row: how many assets, what each judge holds against them."""
-    passed, missing = _simready(assets)
+    """One row: how many assets, what each judge holds against them. Soft bodies alone are no props."""
+    files = [*assets, *(_delivered(path) for path in scenes if path.parent.name != "soft")]
+    passed, missing = _simready(files)
     invalid = sum(len(faults(path)) for path in [*assets, *scenes])
     ours = sum(len(check_asset(path)) for path in assets)
-    tool = "simready-validate missing" if missing else f"simready {passed}/{len(assets)}"
-    good = not missing and passed == len(assets) > 0 and invalid == 0 and ours == 0
+    tool = "simready-validate missing" if missing else f"simready {passed}/{len(files)}"
+    good = not missing and passed == len(files) > 0 and invalid == 0 and ours == 0
     text = f"{tool}, UsdValidation {invalid} ({len(assets) + len(scenes)} files), ours {ours}"
     return Row(f"USD {name}", text, "all pass, 0 faults", good)
+
+
+def _delivered(scene: Path) -> Path:
+    """A copy as it is delivered: SimReady wants the name of a file's grandparent folder in the file's own."""
+    folder = scratch() / f"delivered/{abs(hash(scene))}/scene/usd"
+    for name in ("assets", ".thumbs"):
+        shutil.copytree(scene.parent / name, folder / name, dirs_exist_ok=True)
+    return Path(shutil.copy(scene, folder / scene.name))
 
 
 def _simready(assets: list[Path]) -> tuple[int, bool]:

@@ -14,6 +14,7 @@ import numpy as np
 from blueprint.formats import usd_prims as prims
 from blueprint.formats.mjcf_layout import soft_points
 from blueprint.formats.obj import TexturedMesh
+from blueprint.formats.usd_asset import qcode_of
 from blueprint.model.scene import PhysicalObject, SoftBody
 
 SIMULATED = {1: "OmniPhysicsCurvesDeformableSimAPI", 2: "OmniPhysicsSurfaceDeformableSimAPI"}
@@ -33,7 +34,7 @@ def write_soft(path: Path, item: PhysicalObject, files: Path) -> None:
     root = UsdGeom.Xform.Define(stage, name)
     stage.SetDefaultPrim(root.GetPrim())
     Usd.ModelAPI(root).SetKind(Kind.Tokens.component)
-    prims.label(root.GetPrim(), item.asset.text)
+    prims.label(root.GetPrim(), item.asset.text, qcode_of(item.asset.category or item.asset.text))
     _apply(root.GetPrim(), "OmniPhysicsDeformableBodyAPI")
     _set(root.GetPrim(), "mass", Sdf.ValueTypeNames.Float, item.mass_kg.value)
     UsdGeom.Scope.Define(stage, f"{name}/Looks")
@@ -44,6 +45,8 @@ def write_soft(path: Path, item: PhysicalObject, files: Path) -> None:
     prims.bind(simulated.GetPrim(), material)
     contact = UsdShade.Material.Define(stage, f"{name}/Looks/soft")
     _material(contact.GetPrim(), item, soft)
+    for made in (material, contact):
+        prims.made_of(made, item.material)
     prims.bind(simulated.GetPrim(), contact, "physics")
     stage.Save()
 
