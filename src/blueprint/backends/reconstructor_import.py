@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ READERS = {
     ".urdf": read_urdf,
 }
 SECONDS = 300.0
+READING_S = 50  # a stage that refers to itself ten times over never ends
 MEMORY = 12 * 2**30  # address space; a broken file must not take the machine with it
 RESERVED = ("table", "floor", "world")  # names of bodies that every scene has
 MOST_OBJECTS = 1000
@@ -73,9 +75,12 @@ class ReconstructorImport:
 
 def _limited(root: Path, main: Path, out: Path) -> dict[str, Any]:
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    soft = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-    return build(read_scene(root, main), main.name, out).model_dump(mode="json")
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard), hard))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the child, even inside a reader in C++
+    signal.alarm(READING_S)
+    scene = read_scene(root, main)
+    signal.alarm(0)
+    return build(scene, main.name, out).model_dump(mode="json")
 
 
 def read_scene(root: Path, main: Path) -> GivenScene:

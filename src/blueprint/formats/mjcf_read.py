@@ -108,15 +108,22 @@ def check_mjcf(root: Path, main: Path) -> None:
             check_mjcf(root, _inside_any(root, [main.parent, file.parent], "", name, file))
     compilers = [compiler for _, tree in trees for compiler in tree.iter("compiler")]
     for file, tree in trees:
+        _check_copies(tree, 1.0, file)
         for element in tree.iter():
             _check_element(root, main, file, element, compilers)
 
 
-def _check_element(root: Path, main: Path, file: Path, element: ET.Element, compilers: list[ET.Element]) -> None:
+def _check_copies(element: ET.Element, copies: float, file: Path) -> None:
+    """Copies of copies multiply. `copies`: of this element already."""
     if element.tag in COPIES:
-        product = np.prod([max(float(n), 1.0) for n in element.get("count", "1").split()])
-        if not product <= MOST_COUNT:
-            raise InputError(f"{file.name}: <{element.tag}> asks for {product:g} copies", f"at most {MOST_COUNT}")
+        copies *= float(np.prod([max(float(n), 1.0) for n in element.get("count", "1").split()]))
+        if not copies <= MOST_COUNT:
+            raise InputError(f"{file.name}: <{element.tag}> asks for {copies:g} copies", f"at most {MOST_COUNT}")
+    for child in element:
+        _check_copies(child, copies, file)
+
+
+def _check_element(root: Path, main: Path, file: Path, element: ET.Element, compilers: list[ET.Element]) -> None:
     if element.tag == "plugin" or element.tag == "extension":
         raise InputError(f"{file.name} needs MuJoCo plugins", "remove <extension>: plugins are not loaded")
     if element.tag in ("include", "model"):
@@ -205,7 +212,10 @@ def _static(scene: _Mjcf, top: int, members: list[int]) -> list[GivenBody]:
         mass = float(sum(m.body_mass[body] for body in members)) or None
         return [GivenBody(_name(m, "body", top), T, tuple(surfaces), mass_kg=mass, fixed=True)] if surfaces else []
     out = []
-    for geom in _drawn(m, _geoms(m, 0)):
+    for geom in _geoms(m, 0):
+        if not m.geom_contype[geom] and not m.geom_conaffinity[geom]:
+            scene.notes.append(f"geom {_name(m, 'geom', geom)} of the world is only drawn; it is left out")
+            continue
         surfaces = _surfaces(scene, [geom], np.eye(4))
         if surfaces:
             out.append(GivenBody(_name(m, "geom", geom), np.eye(4), tuple(surfaces), fixed=True))
@@ -219,8 +229,6 @@ def _geoms(m: Any, body: int) -> list[int]:
 
 def _drawn(m: Any, geoms: list[int]) -> list[int]:
     """What is made to be looked at: geoms that touch nothing, where there are any; groups 3 to 5 are hidden."""
-    if geoms and m.geom_bodyid[geoms[0]] == 0:
-        return geoms
     visual = [g for g in geoms if not m.geom_contype[g] and not m.geom_conaffinity[g] and m.geom_group[g] < 3]
     return visual or geoms
 

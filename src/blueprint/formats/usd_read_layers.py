@@ -79,4 +79,6 @@ def _no_clips(layer: Any, file: Path) -> None:
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    """Without the place in USD's own source."""
+    text = " ".join(str(error).split())
+    return text.partition(" : '")[2][:200] or text[:200]

@@ -115,7 +115,7 @@ def _regen3d(folder: Path) -> Path | None:
 
 
 def _main_file(folder: Path, name: str) -> Path:
-    """The file to open: as scene.json says, else by kind (USD first), depth and name."""
+    """The file to open: as scene.json says, else one on top with a telling name, else by kind (USD first) and depth."""
     said = of(read_json(folder / SETTINGS), "main") if (folder / SETTINGS).is_file() else None
     if said is not None:
         main = (folder / str(said)).resolve()
@@ -126,6 +126,8 @@ def _main_file(folder: Path, name: str) -> Path:
     if regen is not None:
         return regen
     models = [path for path in _files(folder) if _is_model(path)]
+    top = [p for p in models if p.parent == folder and p.stem.lower() in (*MAIN_STEMS, Path(name).stem.lower())]
+    models = top or models
     for kind in KINDS:
         found = [path for path in models if path.suffix.lower() in kind]
         if found:
