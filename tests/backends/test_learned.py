@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import trimesh
+from scipy.spatial.transform import Rotation
 
 from blueprint.apps import doctor
+from blueprint.backends import learned
 from blueprint.backends.checkpoints import MODELS, UNKNOWN
+from blueprint.backends.completer_sam3d import complete
 from blueprint.backends.learned import LearnedReconstructor
 from blueprint.backends.learned_run import WORKERS, run_worker
 from blueprint.backends.protocols import ReconstructorConfig
@@ -21,15 +27,16 @@ from blueprint.backends.reconstructor_depthanything import ReconstructorDepthany
 from blueprint.backends.reconstructor_mast3r import ReconstructorMast3r
 from blueprint.backends.reconstructor_moge import ReconstructorMoge
 from blueprint.backends.reconstructor_vggt import ReconstructorVggt
-from blueprint.core.errors import BackendError, InputError
+from blueprint.core.errors import BackendError, InputError, SettingsError
 from blueprint.core.report import reporting
 from blueprint.formats import images
-from blueprint.geometry.transforms import transform_points
+from blueprint.formats.obj import read_obj
+from blueprint.geometry.transforms import pose_to_matrix, transform_points
 from blueprint.model.artifacts import Capture, Reconstruction
 from blueprint.model.capture import ScaleAnchor, UserBox
 from toy_learned import photographs, project, record, record_views, stub, torch_python
 from toy_service import Events
-from toy_table import BLUE, CAMERA, RED, Shot, shoot
+from toy_table import BLUE, CAMERA, RED, Box, Shot, shoot
 
 CFG = ReconstructorConfig()
 ALL = (ReconstructorMoge, ReconstructorDepthanything, ReconstructorVggt, ReconstructorMast3r)
@@ -71,28 +78,50 @@ def points_anchor(shot: Shot) -> ScaleAnchor:
     return ScaleAnchor(type="points", size_m=0.3, frame="0", pixels=ends)
 
 
-def test_metric_depth_of_one_photograph_becomes_objects_and_is_marked_as_a_guess(tmp_path: Path, shot: Shot) -> None:
-    program = stub(tmp_path / "env")
+@dataclass(frozen=True)
+class Metric:
+    """MoGe's recorded depth of the shot, reconstructed once."""
+
+    made: Reconstruction
+    backend: ReconstructorMoge
+    warnings: list[str]
+    request: dict
+
+
+@pytest.fixture(scope="module")
+def metric(shot: Shot, tmp_path_factory: pytest.TempPathFactory) -> Metric:
+    folder = tmp_path_factory.mktemp("metric")
+    program = stub(folder / "env")
     record_views(program.parent, "moge", [shot], metric=True)
     backend, events = ReconstructorMoge(environ(program, "moge")), Events()
     with reporting(events):
-        made = rebuild(backend, photographs(tmp_path / "in", [shot]), tmp_path / "out")
-    assert heights(made) == pytest.approx(TRUE, abs=0.006)
-    assert made.scale_source == "guessed by Ruicheng/moge-2-vitl-normal"
-    assert any("guesses" in fields["message"] for kind, fields in events.seen if kind == "warning")
-    assert made.licences == {"Ruicheng/moge-2-vitl-normal: MIT": True}
-    assert "moge-2-vitl-normal" in backend.version
-    seen = json.loads((program.parent / "seen.json").read_text())
-    assert seen["worker"] == "moge.py" and seen["images"][0]["K"][0][0] == CAMERA.fx
+        made = rebuild(backend, photographs(folder / "in", [shot]), folder / "out")
+    warnings = [fields["message"] for kind, fields in events.seen if kind == "warning"]
+    return Metric(made, backend, warnings, json.loads((program.parent / "seen.json").read_text()))
+
+
+def test_metric_depth_of_one_photograph_becomes_objects_and_is_marked_as_a_guess(metric: Metric) -> None:
+    assert heights(metric.made) == pytest.approx(TRUE, abs=0.006)
+    assert metric.made.scale_source == "guessed by Ruicheng/moge-2-vitl-normal"
+    assert any("guesses" in text for text in metric.warnings)
+    assert metric.made.licences == {"Ruicheng/moge-2-vitl-normal: MIT": True}
+    assert "moge-2-vitl-normal" in metric.backend.version
+    assert metric.request["worker"] == "moge.py" and metric.request["images"][0]["K"][0][0] == CAMERA.fx
+
+
+def scale_of(capture: Capture, program: Path) -> tuple[float, str]:
+    """Metres per unit that MoGe's recorded answer gets."""
+    frames = [(frame, capture.path(frame.color)) for frame in capture.frames]
+    ran = run_worker(MODELS["moge"], frames, {}, environ(program, "moge"))
+    views = [view for i, (frame, _) in enumerate(frames) if (view := learned._view(capture, frame, ran, i))]
+    return learned._metres(views, capture, CFG, ran)
 
 
 def test_an_anchor_outranks_what_the_model_guesses(tmp_path: Path, shot: Shot) -> None:
     program = stub(tmp_path / "env")
     record_views(program.parent, "moge", [shot], unit_m=0.4, metric=True)  # it guesses wrong
-    capture = photographs(tmp_path / "in", [shot], points_anchor(shot))
-    made = rebuild(ReconstructorMoge(environ(program, "moge")), capture, tmp_path / "out")
-    assert heights(made) == pytest.approx(TRUE, abs=0.006)
-    assert "two points" in made.scale_source
+    metres, source = scale_of(photographs(tmp_path / "in", [shot], points_anchor(shot)), program)
+    assert metres == pytest.approx(0.4, rel=0.02) and "two points" in source
 
 
 def test_several_photographs_up_to_scale_become_metric_by_an_anchor(tmp_path: Path, shot: Shot) -> None:
@@ -147,12 +176,10 @@ def test_a_marker_in_one_photograph_gives_the_scale(tmp_path: Path) -> None:
     program = stub(tmp_path / "env")
     record_views(program.parent, "moge", [shot], unit_m=3.0, metric=True)
     anchor = ScaleAnchor(type="marker", size_m=0.1, dictionary="DICT_4X4_50")
-    capture = photographs(tmp_path / "in", [shot], anchor)
-    made = rebuild(ReconstructorMoge(environ(program, "moge")), capture, tmp_path / "out")
-    assert heights(made) == pytest.approx(TRUE, rel=0.05)
-    bare = photographs(tmp_path / "bare", [shoot()], anchor)
+    metres, _ = scale_of(photographs(tmp_path / "in", [shot], anchor), program)
+    assert metres == pytest.approx(3.0, rel=0.03)
     with pytest.raises(InputError, match="no marker"):
-        rebuild(ReconstructorMoge(environ(program, "moge")), bare, tmp_path / "none")
+        scale_of(photographs(tmp_path / "bare", [shoot()], anchor), program)
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -306,6 +333,92 @@ def test_of_all_that_sam_finds_only_what_stands_on_the_support_is_kept(tmp_path:
     made = rebuild(ReconstructorMoge(names), photographs(tmp_path / "in", [shot]), tmp_path / "out")
     assert len(made.instances) == 2
     assert heights(made) == pytest.approx(TRUE, abs=0.006)
+
+
+# ------------------------------------------------------------------ complete meshes by SAM 3D
+
+
+def box_in_camera(box: Box, shot: Shot) -> trimesh.Trimesh:
+    extents, middle = np.subtract(box.high, box.low), np.add(box.high, box.low) / 2
+    mesh = trimesh.creation.box(extents, trimesh.transformations.translation_matrix(middle))
+    return mesh.apply_transform(np.linalg.inv(shot.T_world_camera))
+
+
+def test_a_complete_mesh_is_taken_only_where_the_measured_points_lie_on_it(
+    tmp_path: Path, shot: Shot, metric: Metric
+) -> None:
+    program = stub(tmp_path / "env")
+    out = shutil.copytree(metric.made.root, tmp_path / "out")
+    order = [RED if "red" in i.text else BLUE for i in metric.made.instances]
+    meshes = [box_in_camera(box, shot) for box in order]
+    meshes[1].apply_translation([0.05, 0, 0])
+    arrays = {
+        f"{what}_{k}": np.asarray(getattr(m, what)) for k, m in enumerate(meshes) for what in ("vertices", "faces")
+    }
+    record(program.parent, "sam3d", **arrays, colors_0=np.full((8, 3), (200, 40, 40), np.uint8))
+    made, ran = complete(metric.made, out, 0, environ(program, "sam3d"))
+    made.save(out)
+    assert [i.given is not None for i in made.instances] == [True, False]
+    given = made.instances[0].given
+    assert given is not None
+    mesh = read_obj(made.path(given.parts[0].mesh))
+    world = transform_points(pose_to_matrix(given.pose), mesh.vertices)
+    assert world[:, 2].min() == pytest.approx(0, abs=0.005)
+    assert world[:, 2].max() == pytest.approx(order[0].high[2], abs=0.005)
+    assert mesh.uv is not None
+    picture = images.read_color(made.path(str(given.parts[0].texture)))
+    u, v = (64 * mesh.uv[0, 0]).astype(int)
+    assert np.abs(picture[63 - v, u].astype(int) - (200, 40, 40)).max() <= 9
+    assert "pipeline.yaml" in ran.said and any("SAM License" in text for text in ran.licences)
+    with pytest.raises(SettingsError, match="no such completer"):
+        ReconstructorMoge({"BLUEPRINT_COMPLETER": "magic"})._completed(made, CFG, out)
+
+
+FAKE_SAM3D = """
+import json, numpy as np, trimesh
+from pathlib import Path
+from PIL import Image
+def load_image(path):
+    return np.array(Image.open(path))
+class Inference:
+    def __init__(self, config, compile): pass
+    def __call__(self, image, mask, seed, pointmap):
+        said = json.loads((Path(__file__).parent / "pose.json").read_text())
+        local = np.array(said["local"])
+        glb = trimesh.Trimesh(local @ np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]]), [[0, 1, 2]], process=False)
+        t = np.nanmedian(pointmap[mask], axis=0)  # as its own camera sees the points: x left, y up
+        return {"glb": glb, "rotation": np.array([said["quat"]]), "scale": np.array([said["scale"]]),
+                "translation": t[None]}
+"""
+
+
+def test_the_worker_of_sam3d_undoes_the_frames_of_its_exporter_and_camera(tmp_path: Path, shot: Shot) -> None:
+    """A pose as PyTorch3D applies it (rows: scale, rotate, translate) ends in our camera frame."""
+    code = tmp_path / "code"
+    (code / "notebook").mkdir(parents=True)
+    (code / "notebook/inference.py").write_text(FAKE_SAM3D)
+    (code / "checkpoints/hf").mkdir(parents=True)
+    (code / "checkpoints/hf/pipeline.yaml").write_text("")
+    turn = Rotation.from_euler("xyz", (20, -50, 70), degrees=True)
+    local = np.array([[0.5, 0, 0], [0, 0.3, 0], [0, 0, 0.2]])
+    said = {"local": local.tolist(), "quat": turn.as_quat(scalar_first=True).tolist(), "scale": [0.4] * 3}
+    (code / "notebook/pose.json").write_text(json.dumps(said))
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/torch.py").write_text(
+        "class T:\n    def __init__(self, a): self.a = a\n    def float(self): return self.a\nfrom_numpy = T\n"
+    )
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path}/site exec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    capture = photographs(tmp_path / "in", [shot])
+    frames = [(capture.frames[0], capture.path("color/0.png"))]
+    points = np.full((240, 320, 3), np.nan, np.float32)
+    points[100:120, 100:120] = (0.1, -0.2, 0.8)  # right, up, ahead
+    given = {"pointmap": points, "masks": np.isfinite(points[None, ..., 0])}
+    names = dict(os.environ) | environ(program, "sam3d", BLUEPRINT_SAM3D_CODE=str(code))
+    ran = run_worker(MODELS["sam3d"], frames, {}, names, given)
+    expected = (0.4 * local @ turn.as_matrix()) * (-1, -1, 1) + (0.1, -0.2, 0.8)
+    assert ran.arrays["vertices_0"] == pytest.approx(expected, abs=1e-6)
 
 
 # ------------------------------------------------------------------ real classes with tiny random weights

@@ -133,5 +133,21 @@ MODELS: dict[str, LearnedModel] = {
                 Checkpoint("facebook/sam3", "SAM License", True, note="gated; trade control and use limits"),
             ),
         ),
+        LearnedModel(
+            "sam3d",
+            "SAM 3D Objects",
+            "sam3d.py",
+            "sam3d_objects",
+            "git clone https://github.com/facebookresearch/sam-3d-objects and follow its doc/setup.md (CUDA, 32 GB)",
+            (
+                Checkpoint(
+                    "checkpoints/hf/pipeline.yaml",
+                    "SAM License (facebook/sam-3d-objects)",
+                    True,
+                    note="gated; trade control and use limits; a path inside the checkout",
+                ),
+            ),
+            checkout=True,
+        ),
     )
 }

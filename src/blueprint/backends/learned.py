@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from blueprint.backends import photo_scale
 from blueprint.backends.checkpoints import LearnedModel
+from blueprint.backends.completer_sam3d import complete
 from blueprint.backends.learned_run import Ran, run_worker
 from blueprint.backends.photo_views import DenseView, boxes_on
 from blueprint.backends.protocols import ReconstructorConfig
@@ -61,7 +62,20 @@ class LearnedReconstructor:
             cfg = cfg.model_copy(update={"masks": True, "boxes": None})
         licences = ran.licences | {k: v for m in masks.values() for k, v in m.ran.licences.items()}
         made = reconstruct_views(posed, given, cfg, out, scale_source=source, licences=licences)
-        return _said_by_model(made, masks) if masks else made
+        if masks:
+            made = _said_by_model(made, masks)
+        return self._completed(made, cfg, out)
+
+    def _completed(self, made: Reconstruction, cfg: ReconstructorConfig, out: Path) -> Reconstruction:
+        """With complete meshes, where the environment asks for them."""
+        name = self._environ.get("BLUEPRINT_COMPLETER", "")
+        if name not in ("", "sam3d"):
+            raise SettingsError(f"BLUEPRINT_COMPLETER={name!r}: no such completer", "there is: sam3d; or unset it")
+        if not name:
+            return made
+        made, ran = complete(made, out, cfg.seed, self._environ)
+        self.version = f"{self.version}; {ran.said}"
+        return made.model_copy(update={"licences": made.licences | ran.licences})
 
     def _masks(self, views: list[PosedView], capture: Capture, cfg: ReconstructorConfig) -> dict[str, Masks]:
         """View id -> masks of the segmenter that the environment names: of the views with boxes, else of the first."""

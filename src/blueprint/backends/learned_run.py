@@ -53,8 +53,12 @@ def run_worker(
     frames: Sequence[tuple[Frame, Path]],
     more: dict[str, Any],
     environ: Mapping[str, str] = os.environ,
+    arrays: Mapping[str, NDArray[Any]] | None = None,
 ) -> Ran:
-    """One call. frames: with the file of each picture. Raises BackendError that says what to install or fetch."""
+    """One call. frames: with the file of each picture; more: of the request; arrays: what goes into arrays.npz.
+
+    Raises BackendError that says what to install or fetch.
+    """
     python = _interpreter(model, environ)
     checkpoint = model.chosen(environ)
     with tempfile.TemporaryDirectory() as name:
@@ -66,6 +70,8 @@ def run_worker(
         request = {"checkpoint": checkpoint.name, "images": entries, "code": environ.get(model.variable("CODE"), "")}
         request |= {"device": environ.get(model.variable("DEVICE"), ""), **more}
         (folder / "request.json").write_text(json.dumps(request))
+        if arrays is not None:
+            np.savez(folder / "arrays.npz", **dict(arrays))  # type: ignore[arg-type]
         log(f"{model.title}: {checkpoint.name} on {len(entries)} picture(s)")
         if not checkpoint.commercial:
             warn(f"{checkpoint.name}: {checkpoint.licence}: what it makes is not for commercial use")
