@@ -154,8 +154,9 @@ def test_a_reader_that_crashes_is_an_input_error(tmp_path: Path) -> None:
 
 FAST = (
     "cut glb main 0.5", "flip usdc main 3", "cut usda aux 0.5", "flip rgbd aux 1", "number mjcf nan 0",
-    "number urdf inf 1", "missing urdf", "noise usdc", "escape usd reference ../canary", "escape usd texture ABS/canary",
-    "escape mjcf model ABS/canary", "escape obj texture ../canary", "escape gltf buffer ABS/canary", "link usda",
+    "number urdf inf 1", "missing urdf", "noise usdc", "escape usd reference ../canary",
+    "escape usd texture ABS/canary", "escape mjcf model ABS/canary",
+    "escape obj texture ../canary", "escape gltf buffer ABS/canary", "link usda",
     "zip entry a/../../canary.obj", "usdz bomb", "bomb mjcf replicate nested", "bomb urdf outer entity",
     "bomb gltf no data", "circle usd sublayer", "circle gltf", "deep gltf nodes 300",
 )  # fmt: skip

@@ -82,7 +82,7 @@ def test_a_joint_away_from_its_frame_keeps_its_range(tmp_path: Path) -> None:
     (tmp_path / "a.usda").write_text("""#usda 1.0
 (metersPerUnit = 1
  upAxis = "Z")
-def Cube "Base" (prepend apiSchemas = ["PhysicsRigidBodyAPI"]) 
+def Cube "Base" (prepend apiSchemas = ["PhysicsRigidBodyAPI"])
 {
  double size = 0.4
 }
