@@ -79,7 +79,9 @@ def revised(
     if agrees:
         both = 1 - (1 - verdict.confidence) * (1 - sureness)
         return replace(verdict, confidence=min(both, 1.0), evidence=(said, *verdict.evidence), source=source)
-    if sureness <= verdict.confidence or kind not in OPENINGS:
+    if kind not in OPENINGS:
+        return replace(verdict, confidence=verdict.confidence * (1 - sureness), ambiguity=f"but {said}")
+    if sureness <= verdict.confidence:
         return replace(verdict, confidence=0.7 * verdict.confidence, ambiguity=f"but {said}")
     kept: Kind = kind  # pyright: ignore[reportAssignmentType] - one of OPENINGS
     made = _placed(kept, panel, line or hinge_line(panel, np.array([1.0, 0.0]), outer=kind != "lid"))

@@ -20,14 +20,15 @@ from blueprint.geometry.cutting import (
 )
 from blueprint.geometry.hinges import OVERLAP_M3, Verdict, clear_range, judge, opened_hinges, revised
 from blueprint.geometry.hinges_fold import fold
-from blueprint.geometry.mesh import Mesh
+from blueprint.geometry.mesh import Mesh, is_closed
 from blueprint.geometry.panels import Panel, panels, sides
 from blueprint.geometry.transforms import Array
 from blueprint.model.categories import OPENINGS, Category
 
 LEAST_SHARE = 0.25  # of its usual range; what opens less does not open
 
-Opinion = Callable[[Panel, str], tuple[str, str, float] | None]  # panel, its name -> kind, hinge side, confidence
+Said = tuple[str, str, float]  # kind ("none": fixed), side of the hinge or "", confidence
+Opinion = Callable[[Sequence[tuple[str, Panel]]], dict[str, Said]]  # named panels -> what is said of them
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ def _folded(mesh: Mesh, uv: Array | None, label: NDArray[np.int64], choices: dic
 
 
 def _welded(mesh: Mesh) -> Mesh:
-    """The mesh with equal vertices joined, the faces kept as they are (UVs belong to them)."""
+    """The mesh with equal vertices joined where it is not closed without that; faces kept (UVs belong to them)."""
+    if is_closed(mesh):
+        return mesh
     keys = np.round(mesh[0] / 1e-6).astype(np.int64)
     _, first, place = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     return mesh[0][first], place.ravel()[mesh[1]]
@@ -128,15 +131,17 @@ def _judged(mesh: Mesh, label: NDArray[np.int64], known: Knowledge) -> tuple[lis
     """Panels that are sure enough, named; and the others in words."""
     seen = [(panel, side) for side in sides(panels(mesh, label)) for panel in side]
     found = [(panel, judge(panel, side, known.category, known.sureness)) for panel, side in seen]
+    named = _named(found)
+    said = known.opinion([(name, panel) for name, panel, _ in named]) if known.opinion and named else {}
     out, doubts = [], []
-    for name, panel, verdict in _named(found):
+    for name, panel, verdict in named:
         kind, hinge = (known.choices or {}).get(name, ("", ""))
         if kind == "none":
             continue
         if kind:
             verdict = revised(verdict, panel, kind, hinge, 1.0, "user")
-        elif known.opinion is not None and (said := known.opinion(panel, name)) is not None:
-            verdict = revised(verdict, panel, *said, "model")
+        elif name in said:
+            verdict = revised(verdict, panel, *said[name], "model")
         if verdict.confidence >= known.min_confidence:
             out.append((name, panel, verdict))
         elif panel.handles or panel.gap or (known.category is not None and known.category.moves):
@@ -146,8 +151,10 @@ def _judged(mesh: Mesh, label: NDArray[np.int64], known: Knowledge) -> tuple[lis
 
 
 def _named(found: Sequence[tuple[Panel, Verdict]]) -> list[Judged]:
-    """door, drawer, drawer_2, ...: from the top down, from left to right."""
-    order = sorted(found, key=lambda item: (-round(item[0].center[1], 2), round(item[0].center[0], 2)))
+    """door, drawer, drawer_2, ...: those with handles first, then from the top down, from left to right."""
+    order = sorted(
+        found, key=lambda item: (not item[0].handles, -round(item[0].center[1], 2), round(item[0].center[0], 2))
+    )
     count: dict[str, int] = {}
     out = []
     for panel, verdict in order:
