@@ -26,6 +26,7 @@ from blueprint.model.artifacts import Capture, Reconstruction, Source
 from blueprint.model.capture import Camera, Frame
 from blueprint.stages.capture import CaptureConfig
 from blueprint.stages.capture import capture as stages_capture
+from blueprint.stages.reconstruction import ReconstructionConfig
 from toy_service import Events, Faults, free_port, install_toy, serving, toy_service
 from toy_table import shoot, write_capture
 
@@ -60,7 +61,7 @@ def runs(folder: Path) -> int:
 
 
 def client(url: str, **more: str) -> ReconstructorService:
-    names = {"URL": url, "TOKEN": TOKEN, "PATIENCE_S": "3", "TIMEOUT_S": "30"} | more
+    names = {"URL": url, "TOKEN": TOKEN, "PATIENCE_S": "3", "TIMEOUT_S": "120"} | more
     return ReconstructorService({f"BLUEPRINT_SERVICE_{key}": value for key, value in names.items()})
 
 
@@ -160,7 +161,7 @@ def test_a_job_that_kills_its_worker_is_given_up(service: tuple, tmp_path: Path)
     assert ask(service[0], tmp_path).up_source == "toy"
 
 
-def _until(true: Callable[[], object], seconds: float = 20.0) -> None:
+def _until(true: Callable[[], object], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -186,7 +187,8 @@ def test_a_served_reconstructor_makes_what_it_makes_at_home(tmp_path: Path) -> N
     home = ReconstructorRgbd().reconstruct(seen, CFG, tmp_path / "home")  # type: ignore[arg-type]
     app = create_app(["rgbd"], ServiceOptions(tmp_path / "jobs"))
     with serving(app, free_port()) as url:
-        away = client(url, TOKEN="", TIMEOUT_S="120").reconstruct(seen, CFG, tmp_path / "away")  # type: ignore[arg-type]
+        cfg = ReconstructionConfig()  # has settings that are the stage's own
+        away = client(url, TOKEN="").reconstruct(seen, cfg, tmp_path / "away")  # type: ignore[arg-type]
     assert away.model_copy(update={"licences": {}}).model_dump() == home.model_dump()
     made = {name: file_digest(tmp_path / "home" / name) for name in files_below(tmp_path / "home")}
     assert made == {

@@ -139,7 +139,11 @@ def _reconstruct(job: JobFolder, names: tuple[str, ...]) -> dict[str, Any]:
     try:
         cfg = ReconstructorConfig.model_validate(request.config)
     except ValidationError as error:
-        raise SettingsError(f"the request's settings do not fit: {error.errors()[0]['msg']}") from error
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise SettingsError(
+            f"the request's setting {name} does not fit: {first['msg']}", "are both up to date?"
+        ) from error
     reconstructor = backends.find("reconstructor", request.reconstructor).load()
     out = folder / "out"
     out.mkdir(parents=True)

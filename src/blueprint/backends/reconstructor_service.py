@@ -56,7 +56,8 @@ class ReconstructorService:
             health = line.ask("GET", "/health", wire.Health)
             offer = _choose(health, self._environ.get("BLUEPRINT_SERVICE_RECONSTRUCTOR", ""))
             upload = Path(folder, "request.zip")
-            request = wire.Request(reconstructor=offer.name, config=cfg.model_dump(mode="json"))
+            known = set(ReconstructorConfig.model_fields)  # the stage's own settings are applied here, afterwards
+            request = wire.Request(reconstructor=offer.name, config=cfg.model_dump(mode="json", include=known))
             texts = {wire.REQUEST_FILE: request.model_dump_json().encode()}
             packed = wire.pack(capture.root, upload, below="capture/", extra=texts)
             if packed.size > health.most_upload_bytes:
