@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,3 +146,17 @@ def test_missing_depth_is_reported_not_invented(tmp_path: Path) -> None:
         made = rebuilt([posed(shot, "v", depth=glass, mask=shot.labels)], tmp_path, masks=True)
     assert [i.confidence for i in made.instances][1] == 0.0 < made.instances[0].confidence
     assert any(kind == "warning" and text.startswith("blue_box: 100 %") for kind, text in heard.said)
+
+
+def test_glass_in_an_empty_bin_is_reported_where_it_lies(tmp_path: Path) -> None:
+    full, bare = shoot((RED, BLUE), seed=1), shoot((), seed=2)
+    glass = np.where(full.labels == 2, bare.depth, full.depth).astype(np.float32)  # the sensor looks through it
+    heard = Heard()
+    with reporting(heard):
+        made = rebuilt([posed(full, "view0", depth=glass), posed(bare, "empty0")], tmp_path)
+    assert len(made.instances) == 1
+    said = [text for kind, text in heard.said if kind == "warning" and "not in depth" in text]
+    assert len(said) == 1
+    x0, y0, x1, y1 = (int(n) for n in re.findall(r"\d+", said[0].split("pixels")[1])[:4])
+    rows, columns = np.nonzero(full.labels == 2)
+    assert abs((x0 + x1) / 2 - columns.mean()) < 12 and abs((y0 + y1) / 2 - rows.mean()) < 12

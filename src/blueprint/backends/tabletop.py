@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.backends.protocols import ReconstructorConfig
 from blueprint.backends.sequence import Aligned, PosedView, align_views
+from blueprint.backends.unseen import say_unexplained, say_unseen
 from blueprint.core.errors import InputError, SettingsError
-from blueprint.core.report import log, warn
+from blueprint.core.report import log
 from blueprint.formats import images
 from blueprint.formats.obj import TexturedMesh, write_obj
 from blueprint.geometry import depth as depths
@@ -41,7 +43,6 @@ from blueprint.model.scene import CameraView, Instance, StaticPart, Support
 __all__ = ["PosedView", "reconstruct_views"]
 
 THICKNESS_M = 0.02  # of the slab that stands for the table; its underside is not seen
-UNSEEN_SHARE = 0.3  # of an object's mask without depth, beyond which it is said
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,10 @@ def reconstruct_views(
             f"nothing stands on the table in frame {looks[0].frame.id}",
             "objects must rise at least 1 cm above it; or draw a box around each: reconstruction.boxes=boxes.json",
         )
-    _say_unseen(instances, labels, looks)
+    say_unseen(instances, labels, [look.frame.depth for look in looks])
+    for look, image in zip(looks, labels, strict=True):
+        if empty := aligned.empty.get(look.frame.id):
+            say_unexplained(look.frame.id, look.frame.color, empty.color, on_support(look), image)
     for look, image in zip(looks, labels, strict=True):
         images.write_color(out / "color" / f"{look.frame.id}.png", look.frame.color)
         images.write_depth(out / "depth" / f"{look.frame.id}.npy", look.frame.depth)
@@ -198,6 +202,17 @@ def _inside(look: Look, polygon: Array, walls: tuple[Wall, ...]) -> Look:
     points = depths.backproject(look.work.depth, look.work.camera)
     table = table_view(look.work.color, look.work.depth, points, inner)
     return _as_support(Look(look.frame, look.work, table, inner), behind_walls(walls, table.world, table.sigma))
+
+
+def on_support(look: Look) -> NDArray[np.bool_]:
+    """Pixels (H, W) of the frame that look at the support's outline, whatever stands there."""
+    camera, T = look.frame.camera, invert(look.support.T_world_camera)
+    polygon = look.support.polygon
+    local = transform_points(T, np.column_stack([polygon, np.zeros(len(polygon))]))
+    out = np.zeros((camera.height, camera.width), np.uint8)
+    if (local[:, 2] > 0.05).all():
+        cv2.fillConvexPoly(out, np.rint(depths.project(local, camera)).astype(np.int32), 1)
+    return out > 0
 
 
 def _as_support(look: Look, mask: NDArray[np.bool_]) -> Look:
@@ -358,16 +373,3 @@ def confidence(masks: list[NDArray[np.bool_]], views: list[TableView]) -> float:
     """In [0, 1]: share of the masks that was measured above the table; masks without depth are guesses."""
     measured = sum(int((m & v.valid & (v.height > 0.5 * v.clear)).sum()) for m, v in zip(masks, views, strict=True))
     return round(float(measured / max(sum(int(m.sum()) for m in masks), 1)), 3)
-
-
-def _say_unseen(instances: tuple[Instance, ...], labels: list[NDArray[np.int32]], looks: list[Look]) -> None:
-    """Warn of objects whose surface the sensor did not measure: glass, mirrors, black and shiny things."""
-    for one in instances:
-        pixels = [(image == one.label, look.frame.depth > 0) for image, look in zip(labels, looks, strict=True)]
-        share = sum(int((m & ~valid).sum()) for m, valid in pixels) / max(one.pixels, 1)
-        if share > UNSEEN_SHARE:
-            warn(
-                f"{one.name}: {100 * share:.0f} % of its mask has no depth (transparent, shiny or black?); its shape "
-                "there is a guess",
-                cure="add views, or give its mask and check its size",
-            )
