@@ -12,6 +12,7 @@ from bench.scenes import fuzz, fuzz_cases, fuzz_seeds
 
 import toys
 from blueprint.backends.import_objects import things_of
+from blueprint.backends.import_support import find_ground
 from blueprint.backends.protocols import ReconstructorConfig
 from blueprint.backends.reconstructor_import import ReconstructorImport, read_scene
 from blueprint.core.errors import InputError
@@ -132,6 +133,17 @@ def test_walls_are_fixed_and_things_are_not() -> None:
     wall = GivenBody("wall_north", np.eye(4), (Surface(*grid_box(4.0, 0.1, 2.5)),))
     things, _ = things_of(GivenScene((wall, box_body("mug", (0, 0, 0)), box_body("x17", (1, 0, 0))), (), "m", "z"))
     assert [thing.kind for thing in things] == ["static", "object", "object"]
+
+
+def test_what_can_be_lifted_says_where_zero_is() -> None:
+    """A cabinet on the floor beside a table: the mug on the table decides."""
+    floor = GivenBody("floor", np.eye(4), (Surface(*grid_box(4.0, 4.0, 0.02)),), fixed=True)
+    table = box_body("table", (0, 0, 0.5), 0.6, fixed=True)
+    cabinet = box_body("cabinet", (1, 1, 0.26), 0.5)
+    for mug_z, height in ((0.85, 0.8), (0.06, 0.01)):
+        bodies = (floor, table, cabinet, box_body("mug", (0, 0 if mug_z > 0.5 else 0.9, mug_z), 0.1, fixed=False))
+        things, _ = things_of(GivenScene(bodies, (), "m", "z"))
+        assert find_ground(things).height == pytest.approx(height)
 
 
 def test_pictures_are_not_imported(tmp_path: Path) -> None:

@@ -30,8 +30,12 @@ class Ground:
 
 
 def find_ground(things: Sequence[Thing]) -> Ground:
-    """The lowest fixed horizontal surface that carries an object; without one, a floor under the lowest object."""
-    objects = [thing for thing in things if thing.kind == "object"] or list(things)
+    """The lowest fixed horizontal surface that carries an object; without one, a floor under the lowest object.
+
+    Where anything can be lifted, only that counts: a robot or a cabinet may stand on the floor beside the table.
+    """
+    objects = [thing for thing in things if thing.kind == "object"]
+    objects = [thing for thing in objects if not thing.anchored] or objects or list(things)
     boxes = [(w.min(axis=0), w.max(axis=0)) for w in (thing.world for thing in objects)]
     found = []
     for number, thing in enumerate(things):
@@ -66,7 +70,10 @@ def _levels(thing: Thing) -> list[tuple[float, Array]]:
     )
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) / 2
     area = np.linalg.norm(cross, axis=1)
-    flat = np.abs(cross[:, 2]) > LEVEL * np.maximum(area, 1e-12)  # sheets may face either way
+    level = LEVEL * np.maximum(area, 1e-12)
+    flat = cross[:, 2] > level
+    if not flat.any():  # a sheet may face either way
+        flat = -cross[:, 2] > level
     corners, area = corners[flat], area[flat]
     if not len(area):
         return []

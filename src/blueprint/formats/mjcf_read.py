@@ -169,6 +169,9 @@ def _bodies(scene: _Mjcf) -> tuple[list[GivenBody], list[GivenJoint]]:
     bodies: list[GivenBody] = []
     number: dict[int, int] = {}
     for key, members in groups.items():
+        if m.body_mocapid[members[0]] >= 0:
+            scene.notes.append(f"body {_name(m, 'body', members[0])} is moved by hand (mocap); it is left out")
+            continue
         made = [_moving(scene, key, members)] if key > 0 else _static(scene, -key, members)
         if key and made:
             number[key] = len(bodies)
