@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bench.scenes import fuzz, fuzz_cases, fuzz_seeds
+from bench.scenes import cabinet, fuzz, fuzz_cases, fuzz_seeds
 
 import toys
 from blueprint.backends.import_objects import things_of
@@ -17,12 +17,15 @@ from blueprint.backends.protocols import ReconstructorConfig
 from blueprint.backends.reconstructor_import import ReconstructorImport, read_scene
 from blueprint.core.errors import InputError
 from blueprint.formats.given import GivenBody, GivenJoint, GivenScene, Surface
-from blueprint.formats.obj import read_obj
+from blueprint.formats.obj import TexturedMesh, read_obj, write_obj
+from blueprint.geometry.colliders import prism
 from blueprint.geometry.mesh import grid_box
 from blueprint.geometry.transforms import pose_to_matrix, transform_points
-from blueprint.model.artifacts import Capture, Reconstruction, SimScene
-from blueprint.model.scene import Instance
+from blueprint.model.artifacts import Capture, Physics, Reconstruction, SimScene
+from blueprint.model.scene import Instance, SettleTest, Support
 from blueprint.stages.capture_scene import capture_scene
+from blueprint.stages.physics import TABLE_FILE
+from blueprint.stages.simscene import SimSceneConfig, simscene
 
 
 def imported(place: Path, out: Path) -> Reconstruction:
@@ -102,6 +105,43 @@ def test_our_own_scene_comes_back(tmp_path: Path) -> None:
             assert (high - low <= reach + 1e-3).all() and (high - low >= 0.5 * reach).all()
             if file != made.glb:  # which carries no physics
                 assert given.mass_kg == pytest.approx(body.mass_kg, rel=1e-3), file
+
+
+def test_our_own_cabinet_comes_back_with_its_joints(tmp_path: Path) -> None:
+    files = tmp_path / "inputs/physics"
+    item = cabinet.make_cabinet(files)
+    square = np.array([[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]])
+    write_obj(TexturedMesh(*prism(square, -0.03, 0.0)), files / TABLE_FILE)
+    numbers = {"seconds": 0, "max_drift_m": 0, "max_drift_deg": 0, "max_penetration_m": 0}
+    settle = SettleTest.model_validate({"simulator": "none", "objects": (), "passed": True, **numbers})
+    physics = Physics(objects=(item,), settle=settle).save(files)
+    support = Support(
+        polygon=tuple((x, y) for x, y in square.tolist()),
+        residual_m=0.0,
+        thickness_m=0.03,
+        texture=None,
+        texture_bounds=(-0.9, -0.9, 0.9, 0.9),
+        seen_fraction=0.0,
+    )
+    found = Reconstruction(views=(), support=support, instances=(), depth_sigma_m=0.0, up_source="file")
+    made = simscene(found.save(tmp_path / "inputs/r"), physics, SimSceneConfig(), tmp_path / "s").save(tmp_path / "s")
+    T = pose_to_matrix(item.pose)
+    for file in (made.mjcf, made.usd):
+        (tmp_path / "s/scene.json").write_text(json.dumps({"main": file}))
+        (again,) = imported(tmp_path / "s", tmp_path / f"again_{file}").instances
+        given = again.given
+        assert given is not None and given.anchored is True and len(given.joints) == len(item.parts)
+        back = pose_to_matrix(given.pose)
+        for part in item.parts:
+            joint = next(j for j in given.joints if j.name.removeprefix("cabinet_") == part.joint.name)
+            assert joint.type == part.joint.type and joint.limits == pytest.approx(part.joint.limits, abs=1e-3)
+            axis, meant = back[:3, :3] @ joint.axis, T[:3, :3] @ part.joint.axis
+            assert axis == pytest.approx(meant, abs=1e-3)
+            off = transform_points(back, joint.origin) - transform_points(T, part.joint.origin)
+            if joint.type == "revolute":  # a slide may start anywhere
+                assert np.linalg.norm(np.cross(off, meant)) < 1e-3
+            mass = next(p.mass_kg for p in given.parts if p.name == joint.child)
+            assert mass == pytest.approx(part.mass_kg.value, rel=1e-3)
 
 
 def box_body(name: str, at: tuple[float, float, float], size: float = 0.1, fixed: bool | None = None) -> GivenBody:
