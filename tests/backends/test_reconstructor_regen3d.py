@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -240,8 +241,45 @@ def test_broken_scenes_are_refused_by_name(tmp_path: Path, break_it: object, wor
         rebuilt(tmp_path)
 
 
-def test_no_file_outside_the_scene_is_read(tmp_path: Path) -> None:
-    """Neither by a link nor by an address inside a glTF file."""
+def glb_that_names(address: str, length: int) -> bytes:
+    """A GLB whose one buffer lies in another file."""
+    content = {
+        "asset": {"version": "2.0"},
+        "buffers": [{"uri": address, "byteLength": length}],
+        "bufferViews": [{"buffer": 0, "byteLength": length}],
+        "accessors": [{"bufferView": 0, "componentType": 5126, "count": length // 12, "type": "VEC3"}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}],
+        "nodes": [{"mesh": 0}],
+        "scenes": [{"nodes": [0]}],
+        "scene": 0,
+    }
+    text = json.dumps(content).encode()
+    text += b" " * (-len(text) % 4)
+    return struct.pack("<4sIIII", b"glTF", 2, 20 + len(text), len(text), 0x4E4F534A) + text
+
+
+@pytest.mark.parametrize("address", ["../../../../secret.bin", "mesh.bin", "file:///etc/passwd"])
+def test_no_other_file_is_opened_that_a_file_names(tmp_path: Path, address: str) -> None:
+    scene = contract(tmp_path / "capture/scene")
+    data = np.arange(9, dtype=np.float32).tobytes()
+    (tmp_path / "secret.bin").write_bytes(data)
+    (scene / "regen3d/objects/obj_0/mesh.bin").write_bytes(data)
+    (scene / "regen3d/objects/obj_0/mesh.glb").write_bytes(glb_that_names(address, len(data)))
+    with pytest.raises(InputError, match="cannot be read"):
+        rebuilt(tmp_path)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.95])
+def test_a_truncated_mesh_is_refused(tmp_path: Path, share: float) -> None:
+    scene = contract(tmp_path / "capture/scene")
+    file = scene / "regen3d/objects/obj_0/mesh.glb"
+    data = file.read_bytes()
+    file.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(InputError, match=r"cannot be read|holds 0 faces"):
+        rebuilt(tmp_path)
+
+
+def test_no_link_out_of_the_scene_is_followed(tmp_path: Path) -> None:
     scene = contract(tmp_path / "capture/scene")
     secret = tmp_path / "secret.glb"
     trimesh.creation.box().export(secret)
