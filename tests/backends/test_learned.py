@@ -335,6 +335,123 @@ def test_of_all_that_sam_finds_only_what_stands_on_the_support_is_kept(tmp_path:
     assert heights(made) == pytest.approx(TRUE, abs=0.006)
 
 
+# ------------------------------------------------------------------ what workers make of their model's conventions
+
+FAKE_TORCH = """
+def manual_seed(seed): pass
+def device(name): return name
+class cuda:
+    is_available = staticmethod(lambda: False)
+"""
+FAKE_DA3 = """
+import json, numpy as np
+from pathlib import Path
+from types import SimpleNamespace
+class DepthAnything3:
+    @classmethod
+    def from_pretrained(cls, name): return cls()
+    def to(self, device): return self
+    def inference(self, files):
+        said = np.load(Path(__file__).parent / "said.npz")
+        get = lambda name: said[name] if name in said.files else None
+        return SimpleNamespace(depth=said["depth"], intrinsics=get("intrinsics"), extrinsics=get("extrinsics"),
+                               sky=get("sky"), is_metric=0)
+"""
+FAKE_VGGT = """
+import torch
+class VGGT:
+    @classmethod
+    def from_pretrained(cls, name): return cls()
+    def to(self, device): return self
+    def eval(self): return self
+    def __call__(self, pictures):
+        _, n, _, h, w = pictures.shape
+        depth = pictures.mean(dim=2)[..., None]  # brightness plays depth, so what is where can be told
+        return {"pose_enc": torch.zeros(1, n, 9), "depth": depth, "depth_conf": torch.full((1, n, h, w), 2.0)}
+def load_and_preprocess_images(files):
+    # as VGGT's README describes its own: 518 wide, height a multiple of 14, at most the middle 518 rows
+    import numpy as np
+    from PIL import Image
+    made = []
+    for file in files:
+        image = Image.open(file).convert("RGB")
+        height = round(image.height * 518 / image.width / 14) * 14
+        pixels = np.asarray(image.resize((518, height))) / 255
+        top = max(0, (height - 518) // 2)
+        made.append(torch.tensor(pixels[top : top + 518]).permute(2, 0, 1).float())
+    return torch.stack(made)
+def pose_encoding_to_extri_intri(enc, size):
+    n = enc.shape[1]
+    extrinsic = torch.eye(4)[:3].repeat(1, n, 1, 1)
+    extrinsic[..., 0, 3] = 0.5  # world to camera
+    K = torch.tensor([[500.0, 0, 259], [0, 500, 259], [0, 0, 1]])
+    return extrinsic, K.repeat(1, n, 1, 1)
+"""
+
+
+def packages(folder: Path, **files: str) -> Path:
+    """A folder of modules, `a__b=text` for a/b.py."""
+    for name, text in files.items():
+        path = folder.joinpath(*name.split("__")).with_suffix(".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_depth_anythings_world_to_camera_is_turned_round_and_its_metres_follow_the_focal_length(
+    tmp_path: Path, shot: Shot
+) -> None:
+    site = packages(tmp_path / "site", torch=FAKE_TORCH, depth_anything_3__api=FAKE_DA3)
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={site} exec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    capture = photographs(tmp_path / "in", [shot])
+    frames = [(capture.frames[0], capture.path("color/0.png"))]
+    depth = np.full((1, 120, 160), 1.5, np.float32)
+    sky = np.zeros((1, 120, 160))
+    sky[0, :10] = 1
+    names = environ(program, "depthanything")
+    np.savez(site / "depth_anything_3/said.npz", depth=depth, sky=sky)
+    with pytest.raises(InputError, match="known intrinsics"):
+        guessed = capture.frames[0].model_copy(update={"intrinsics": "guessed"})
+        run_worker(MODELS["depthanything"], [(guessed, frames[0][1])], {}, names)
+    metric = names | {"BLUEPRINT_DEPTHANYTHING_CHECKPOINT": "depth-anything/DA3METRIC-LARGE"}
+    ran = run_worker(MODELS["depthanything"], frames, {}, metric)
+    assert bool(ran.arrays["metric"]) and ran.arrays["K"][0, 0, 0] == CAMERA.fx / 2  # of the half-size picture
+    assert np.allclose(ran.arrays["depth"], 1.5 * CAMERA.fx / 2 / 300)
+    assert not ran.arrays["valid"][0, :10].any() and ran.arrays["valid"][0, 10:].all()
+    T = np.eye(4)[None]
+    T[0, :3, 3] = (0.1, 0.2, 0.3)
+    K = np.array([[[80.0, 0, 80], [0, 80, 60], [0, 0, 1]]])
+    np.savez(site / "depth_anything_3/said.npz", depth=depth, intrinsics=K, extrinsics=T[:, :3])
+    ran = run_worker(MODELS["depthanything"], frames, {}, names)
+    assert not bool(ran.arrays["metric"]) and np.allclose(ran.arrays["T_world_camera"][0, :3, 3], (-0.1, -0.2, -0.3))
+
+
+def test_vggts_cut_is_put_back_where_it_was(tmp_path: Path) -> None:
+    """A portrait picture loses its top and bottom; the depth of what is left lies where the picture shows it."""
+    python = torch_python("torch")
+    code = packages(
+        tmp_path / "code",
+        vggt__models__vggt=FAKE_VGGT,
+        vggt__utils__load_fn=FAKE_VGGT,
+        vggt__utils__pose_enc=FAKE_VGGT,
+    )
+    ramp = np.repeat(np.linspace(10, 250, 400).astype(np.uint8)[:, None], 300, axis=1)
+    shot = Shot(np.repeat(ramp[..., None], 3, axis=2), np.ones((400, 300)), np.zeros((400, 300)), np.eye(4))
+    camera = CAMERA.model_copy(update={"width": 300, "height": 400})
+    capture = photographs(tmp_path / "in", [Shot(shot.color, shot.depth, shot.labels, np.eye(4), camera)])
+    names = dict(os.environ) | environ(Path(python), "vggt", BLUEPRINT_VGGT_CODE=str(code))
+    ran = run_worker(MODELS["vggt"], [(capture.frames[0], capture.path("color/0.png"))], {}, names)
+    depth, valid = ran.arrays["depth"][0], ran.arrays["valid"][0]
+    assert depth.shape == (686, 518) and valid.sum() == 518 * 518
+    rows = np.nonzero(valid[:, 0])[0]
+    shown = np.interp((rows + 0.5) * 400 / 686 - 0.5, np.arange(400), ramp[:, 0]) / 255
+    assert np.abs(depth[rows, 100] - shown).max() < 0.01
+    assert ran.arrays["K"][0, 1, 2] == 259 + rows[0]
+    assert ran.arrays["T_world_camera"][0, 0, 3] == pytest.approx(-0.5)
+
+
 # ------------------------------------------------------------------ complete meshes by SAM 3D
 
 
