@@ -115,16 +115,21 @@ def _f_scores(known: list[Known], made: dict[str, Assets]) -> Iterable[Row]:
 
 
 def ideal(row: Known) -> Mesh:
-    """The published size as a shape that stands on z = 0, its longer side along x."""
-    height = row.published[2]
-    a, b = row.published[1] / 2, row.published[0] / 2
-    bottle = any(word in row.name for word in ("bottle", "cleanser"))
-    if "can" in row.name.split("_") and abs(a - b) > 0.005:  # a can of meat lies flat: its height is the middle one
-        height, a = row.published[1], row.published[2] / 2
-        return prism_mesh(Prism(np.eye(3), np.zeros(3), (a, b), height, 0.6))
-    if bottle:
-        return prism_mesh(Prism(np.eye(3), np.zeros(3), (a, b), height, 1.0, BOTTLE, taper=0.5))
-    return prism_mesh(Prism(np.eye(3), np.zeros(3), (a, b), height, 1.0 if abs(a - b) < 0.005 else 0.0))
+    """The published size as a shape that stands on z = 0 as the object stood, its longer side along x.
+
+    A box may stand on any side: its extents go by rank with ours. Cans and bottles stand on their foot.
+    """
+    least, middle, most = row.published
+    words = row.name.split("_")
+    if "box" in words and row.asset is not None:
+        x, y, z = row.published[np.argsort(np.argsort(row.asset.dims_m))]
+        return prism_mesh(Prism(np.eye(3), np.zeros(3), (x / 2, y / 2), z))
+    if "can" in words and middle - least > 0.01:  # a can of meat: oval, and lower than it is long
+        return prism_mesh(Prism(np.eye(3), np.zeros(3), (most / 2, least / 2), middle, 0.6))
+    half = middle / 2, least / 2
+    if "can" in words:
+        return prism_mesh(Prism(np.eye(3), np.zeros(3), half, most, 1.0))
+    return prism_mesh(Prism(np.eye(3), np.zeros(3), half, most, 1.0, BOTTLE, taper=0.5))
 
 
 def f_score(ours: Mesh, true: Mesh, count: int = 6000) -> float:
