@@ -54,6 +54,13 @@ def test_pictures_are_no_scene(tmp_path: Path) -> None:
     fuzz_cases.write_rgbd(tmp_path)
     (tmp_path / "scan.obj").write_text("v 0 0 0\n")
     assert not is_scene(tmp_path)
+    (tmp_path / "capture.json").rename(tmp_path / "notes.json")  # colour and depth side by side
+    assert not is_scene(tmp_path)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "IMG_1.jpg").write_bytes(b"")
+    (photos / "sparse.ply").write_bytes(b"")
+    assert not is_scene(photos)
 
 
 def test_regen3d_folders_are_scenes(tmp_path: Path) -> None:

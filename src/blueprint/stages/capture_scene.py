@@ -26,6 +26,7 @@ SUFFIXES = (*USD, ".usdz", ".xml", ".urdf", *MESHES)
 KINDS = (USD, (".usdz",), (".xml",), (".urdf",), (".glb", ".gltf"), (".obj",), (".stl", ".ply", ".dae"))
 MAIN_STEMS = ("scene", "main", "world", "stage", "model", "mobility", "robot")
 SENSOR = ("capture.json", "rgb", "color", "colour", "depth", "images", "intrinsics.json", "camera.json")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 REGEN3D = (("regen3d/scene_info.json", "regen3d/objects"), ("scene_info.json", "objects"))
 NATIVE = ("output/glb", "glb")  # 3D-RE-GEN's own tree
 MOST_FILES = 20_000
@@ -40,7 +41,10 @@ def is_scene(place: Path) -> bool:
         return True
     if any((place / name).exists() for name in SENSOR):
         return False
-    return any(_is_model(path) for path in _files(place))
+    pictures = [path.name.lower() for path in place.iterdir() if path.suffix.lower() in PICTURES]
+    scans = (".ply",) if pictures else ()  # a point cloud beside photographs is a by-product
+    models = (path for path in _files(place) if path.suffix.lower() not in scans)
+    return not any("depth" in name for name in pictures) and any(_is_model(path) for path in models)
 
 
 def capture_scene(place: Path, name: str, anchors: tuple[ScaleAnchor, ...], out: Path) -> Capture:
