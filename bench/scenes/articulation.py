@@ -30,6 +30,7 @@ FORCE_N = 60.0  # at the far edge of a part: what a hand does with ease, the wei
 DENSITY = 300.0  # [kg/m^3] of a part: boards and thin walls
 SECONDS, TICK = 1.5, 0.02
 DEEPEST_M = 1e-3
+SLIVER_M = 1e-4  # a box thinner than this is rounding noise
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,10 @@ def _geoms(mesh: tuple[Array, Array], meshes: list[str]) -> str:
             out.append(f'<geom type="mesh" mesh="{name}"/>')
             continue
         frame = frames(piece.mesh)[0]
-        for low, high in boxes(frame, solid):
+        filled = list(boxes(frame, solid))
+        share = sum(float(np.prod(high - low)) for low, high in filled) / solid.volume()
+        assert 0.97 < share < 1.03, f"the colliders of the bench fill {share:.3f} of a part"
+        for low, high in filled:
             at, half = (low + high) / 2 @ frame, (high - low) / 2
             turn = _text(frame[:2].ravel())
             out.append(f'<geom type="box" size="{_text(half)}" pos="{_text(at)}" xyaxes="{turn}"/>')
@@ -245,34 +249,32 @@ def boxes(frame: Array, solid: Manifold) -> Iterator[tuple[Array, Array]]:
     """Lowest and highest corner, in `frame`, of boxes that fill a solid of right angles; round pieces become stairs."""
     turned = solid.transform(np.column_stack([frame, np.zeros(3)]))
     pending: dict[tuple[float, ...], float] = {}  # rectangle -> z where it began
-    levels = _levels(np.asarray(turned.to_mesh64().vert_properties)[:, 2])
-    for low, high in pairwise(levels.tolist()):
+    levels = np.unique(np.asarray(turned.to_mesh64().vert_properties)[:, 2]).tolist()
+    for low, high in pairwise(levels):
+        if high - low < SLIVER_M:
+            continue
         now = {tuple(np.round(r, 5).tolist()) for r in _rectangles(turned.slice((low + high) / 2))}
         for key in [key for key in pending if key not in now]:
             yield _corners(key, pending.pop(key), low)
         for key in sorted(now - set(pending)):
             pending[key] = low
     for key, start in pending.items():
-        yield _corners(key, start, float(levels[-1]))
+        yield _corners(key, start, levels[-1])
 
 
 def _rectangles(section: CrossSection) -> Iterator[tuple[float, float, float, float]]:
     """The section cut at every corner's x into rectangles."""
     for part in section.decompose():
         _, y0, _, y1 = part.bounds()
-        xs = _levels(np.concatenate([p[:, 0] for p in part.to_polygons()]))
-        for a, b in pairwise(xs.tolist()):
+        xs = np.unique(np.concatenate([p[:, 0] for p in part.to_polygons()])).tolist()
+        for a, b in pairwise(xs):
+            if b - a < SLIVER_M:
+                continue
             strip = CrossSection.square((b - a, y1 - y0)).translate((a, y0))
             for piece in (part ^ strip).decompose():
                 rect = piece.bounds()
-                if min(rect[2] - rect[0], rect[3] - rect[1]) > 1e-4:
+                if rect[3] - rect[1] > SLIVER_M:
                     yield rect
-
-
-def _levels(values: Array) -> Array:
-    ordered = np.unique(values)
-    keep = np.concatenate([[True], np.diff(ordered) > 1e-4])
-    return ordered[keep]
 
 
 def _corners(rect: tuple[float, ...], low: float, high: float) -> tuple[Array, Array]:
