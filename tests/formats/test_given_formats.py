@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import trimesh
 from bench.scenes import fuzz_seeds as seeds
+from PIL import Image
 
 from blueprint.backends.reconstructor_import import read_scene
 from blueprint.core.errors import InputError
@@ -166,8 +167,6 @@ def test_an_mjcf_door_belongs_to_its_cabinet(tmp_path: Path) -> None:
 
 def test_an_mjcf_texture_lies_as_in_the_obj(tmp_path: Path) -> None:
     """MuJoCo turns v round; the corner at uv (0, 1) must still see the picture's upper left."""
-    from PIL import Image
-
     picture = np.zeros((4, 4, 3), dtype=np.uint8)
     picture[0] = 255
     Image.fromarray(picture).save(tmp_path / "t.png")
@@ -219,6 +218,44 @@ def test_gltf_instances_share_a_mesh(tmp_path: Path) -> None:
     (tmp_path / "scene.glb").write_bytes(scene.export(file_type="glb"))
     found = read_scene(tmp_path, tmp_path / "scene.glb").bodies
     assert sorted(round(float(b.T[0, 3]), 6) for b in found) == [0.0, 3.0]
+
+
+def test_a_gltf_texture_lies_as_gltf_says(tmp_path: Path) -> None:
+    """Written by hand: uv (0, 0) is the picture's upper left there (specification 2.0, 3.8.2.1); ours counts v up."""
+    picture = np.zeros((4, 4, 3), dtype=np.uint8)
+    picture[0] = 255
+    Image.fromarray(picture).save(tmp_path / "t.png")
+    points, uv = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4"), np.array([[0, 0], [1, 0], [0, 1]], "<f4")
+    data = points.tobytes() + uv.tobytes()
+    (tmp_path / "b.bin").write_bytes(data)
+    view = {"buffer": 0, "byteOffset": 0, "byteLength": 36}
+    kinds = {"componentType": 5126, "count": 3}
+    attributes = {"POSITION": 0, "TEXCOORD_0": 1}
+    meta = {
+        "asset": {"version": "2.0"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"name": "sign", "mesh": 0, "scale": [2, 2, 2]}],
+        "meshes": [{"primitives": [{"attributes": attributes, "material": 0}]}],
+        "materials": [{"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}}],
+        "textures": [{"source": 0}],
+        "images": [{"uri": "t.png"}],
+        "accessors": [
+            {"bufferView": 0, "type": "VEC3", "min": [0, 0, 0], "max": [1, 1, 0], **kinds},
+            {"bufferView": 1, "type": "VEC2", **kinds},
+        ],
+        "bufferViews": [view, {"buffer": 0, "byteOffset": 36, "byteLength": 24}],
+        "buffers": [{"byteLength": len(data), "uri": "b.bin"}],
+    }
+    (tmp_path / "scene.gltf").write_text(json.dumps(meta))
+    (found,) = read_scene(tmp_path, tmp_path / "scene.gltf").bodies
+    (surface,) = found.surfaces
+    assert surface.picture is not None and surface.uv is not None
+    corner = surface.faces[0].tolist().index(0)
+    assert surface.uv[0, corner] == pytest.approx((0, 1)) and surface.picture[0].min() == 255
+    assert found.world.max(axis=0) == pytest.approx((2, 0, 2)) and found.T[:3, :3].T @ found.T[:3, :3] == pytest.approx(
+        np.eye(3)
+    )
 
 
 # ------------------------------------------------------------------ laws of the parts
