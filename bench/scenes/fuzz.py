@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench.rows import Row
 from bench.scenes import fuzz_cases as cases
+from bench.scenes.fuzz_bombs import bomb_cases
 from blueprint.core.errors import BlueprintError
 from blueprint.core.process import Outcome, run_child
 
@@ -37,7 +38,7 @@ class Verdict:
 
 
 def rows() -> Iterable[Row]:
-    verdicts = [judge(case) for case in cases.all_cases()]
+    verdicts = [judge(case) for case in all_cases()]
     ends = {end: sum(v.ending == end for v in verdicts) for end in ("read", "refused")}
     yield Row(
         "fuzz: cases",
@@ -153,9 +154,16 @@ def _ending(outcome: Outcome) -> tuple[str, str]:
     return "refused", f"{error.message} | {error.hint}"
 
 
+def all_cases() -> list[cases.Case]:
+    made = [*cases.plain_cases(), *bomb_cases()]
+    if len({case.name for case in made}) != len(made):
+        raise ValueError("case names must be unique")
+    return made
+
+
 def named(wanted: Callable[[str], bool]) -> list[cases.Case]:
     """Some of the cases, by name."""
-    return [case for case in cases.all_cases() if wanted(case.name)]
+    return [case for case in all_cases() if wanted(case.name)]
 
 
 if __name__ == "__main__":

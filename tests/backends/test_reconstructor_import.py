@@ -246,5 +246,4 @@ def test_the_canary_is_missed_when_it_is_read(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_fuzz_suite_is_large_enough() -> None:
-    assert len(fuzz_cases.all_cases()) >= 300
-    assert json.dumps([case.name for case in fuzz_cases.all_cases()])
+    assert len(fuzz.all_cases()) >= 300
