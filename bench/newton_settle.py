@@ -16,6 +16,7 @@ import warp
 from pxr import Usd
 
 STEP_S = 0.002
+CONTACT_GAP_M = 0.001  # Newton's 0.1 m would list every pair of hulls of a stack of bowls
 CONTACT_STIFFNESS, CONTACT_DAMPING = 1e5, 500.0  # of what stands fixed: Newton's 2500 lets a kilogram sink by 4 mm
 
 
@@ -23,6 +24,7 @@ def settle(path: str, seconds: float) -> dict[str, object]:
     builder = newton.ModelBuilder()
     newton.solvers.SolverMuJoCo.register_custom_attributes(builder)
     builder.default_shape_cfg.ke, builder.default_shape_cfg.kd = CONTACT_STIFFNESS, CONTACT_DAMPING
+    builder.rigid_gap = builder.default_shape_cfg.gap = CONTACT_GAP_M
     builder.add_usd(_stage(path))
     model = builder.finalize(device="cpu")
     solver = newton.solvers.SolverMuJoCo(

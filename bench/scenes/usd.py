@@ -63,7 +63,7 @@ def _judged(name: str, assets: list[Path], scenes: list[Path]) -> Row:
 
 def _delivered(scene: Path) -> Path:
     """A copy as it is delivered: SimReady wants the name of a file's grandparent folder in the file's own."""
-    folder = scratch() / f"delivered/{abs(hash(scene))}/scene/usd"
+    folder = scratch() / f"delivered/{scene.parent.parent.name}/scene/usd"
     for name in ("assets", ".thumbs"):
         shutil.copytree(scene.parent / name, folder / name, dirs_exist_ok=True)
     return Path(shutil.copy(scene, folder / scene.name))

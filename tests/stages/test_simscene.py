@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -18,15 +19,27 @@ from pxr import Gf, Usd, UsdGeom, UsdPhysics
 
 import toys
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
+from blueprint.core.report import reporting
 from blueprint.formats.obj import TexturedMesh, write_obj
 from blueprint.formats.simready_check import check_asset
 from blueprint.geometry.colliders import prism
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.model.artifacts import Physics, Reconstruction, SimScene
-from blueprint.model.scene import SettleTest, Support
+from blueprint.model.scene import SettleTest, Sourced, Support
 from blueprint.model.spatial import Pose
 from blueprint.stages.physics import TABLE_FILE
 from blueprint.stages.simscene import SimSceneConfig, is_floor, simscene
+
+
+class Listener:
+    """Collects warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def event(self, kind: str, fields: dict[str, Any]) -> None:
+        if kind == "warning":
+            self.warnings.append(fields["message"])
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +264,18 @@ def test_every_rigid_object_has_a_urdf_and_a_soft_one_a_deformable(furnished: Si
     assert sorted(path.name for path in (assets / "urdf").iterdir()) == ["cabinet.urdf", "second.urdf"]
     assert sorted(path.name for path in (assets / "simready").iterdir()) == ["cabinet", "second"]
     assert (assets / "soft/cloth.usda").is_file()
+
+
+def test_an_asset_with_a_fault_is_reported(scene: SimScene, tmp_path: Path) -> None:
+    physics = Physics.load(scene.root / "inputs/physics")
+    can = next(item for item in physics.objects if item.asset.name == "soup_can")
+    heavy = can.model_copy(update={"mass_kg": Sourced(value=1e6, source="a slip of the pen")})
+    alone = physics.model_copy(update={"objects": (heavy,)}).bind(physics.root)
+    reconstruction = Reconstruction.load(scene.root / "inputs/physics/inputs/reconstruction")
+    told = Listener()
+    with reporting(told):
+        simscene(reconstruction, alone, SimSceneConfig(), tmp_path)
+    assert any("density" in message for message in told.warnings)
 
 
 def test_a_support_as_wide_as_a_room_is_the_floor() -> None:

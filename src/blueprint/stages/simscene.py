@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from blueprint.core.artifact import Config
+from blueprint.core.report import warn
 from blueprint.core.stage import stage
 from blueprint.formats.gltf import write_glb
 from blueprint.formats.mjcf import Pedestal, TableFiles, scene_mjcf
 from blueprint.formats.mjcf_layout import joint_name, moving_parts
 from blueprint.formats.obj import TexturedMesh, write_obj
+from blueprint.formats.simready_check import check_asset
 from blueprint.formats.urdf import write_urdf
-from blueprint.formats.usd import object_path, write_scene
-from blueprint.formats.usd_asset import Provenance
+from blueprint.formats.usd import SIMREADY, object_path, write_scene
+from blueprint.formats.usd_asset import Provenance, asset_file
 from blueprint.geometry.colliders import prism
 from blueprint.geometry.transforms import matrix_to_rows
 from blueprint.model.artifacts import Physics, Reconstruction, SimScene
@@ -70,6 +72,8 @@ def simscene(reconstruction: Reconstruction, physics: Physics, cfg: SimSceneConf
     for item in objects:
         if item.soft is None:
             write_urdf(assets, item)
+            for fault in check_asset(assets / SIMREADY / asset_file(item.asset.name)):
+                warn(f"{item.asset.name}: its USD asset has a fault: {fault}")
     return SimScene(
         bodies=tuple(_body(item) for item in objects),
         cameras=cameras,
