@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from blueprint.apps.service import ServiceOptions, create_app, main
+from blueprint.apps.service import ServiceOptions, create_app, serve
 from blueprint.backends.protocols import ReconstructorConfig
 from blueprint.backends.reconstructor_rgbd import ReconstructorRgbd
 from blueprint.backends.reconstructor_service import ReconstructorService
@@ -282,10 +282,9 @@ def test_a_dead_server_is_a_transient_error(tmp_path: Path) -> None:
         ask(f"http://127.0.0.1:{free_port()}", tmp_path, PATIENCE_S="0.5")
 
 
-def test_strangers_never_reach_a_service_without_a_token(tmp_path: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.delenv("BLUEPRINT_SERVICE_TOKEN", raising=False)
+def test_strangers_never_reach_a_service_without_a_token(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="without a token"):
-        main(["rgbd", "--folder", str(tmp_path), "--host", "0.0.0.0"])
+        serve(["rgbd"], "0.0.0.0", 8790, ServiceOptions(tmp_path))
     with pytest.raises(SettingsError, match="cannot offer service"):
         create_app(["service"], ServiceOptions(tmp_path))
 

@@ -105,6 +105,13 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     edit = _add(commands, "edit", _edit, "correct what was found, on a local web page")
     edit.add_argument("scene", type=Path, metavar="DIR")
     edit.add_argument("--port", type=int, default=8642, help="of the page, on this machine only [8642]")
+    serve = _add(commands, "serve", _serve, "offer reconstructors to other machines over HTTP")
+    serve.add_argument("reconstructors", nargs="+", metavar="NAME", help="reconstructors to offer, e.g. rgbd")
+    serve.add_argument("--folder", type=Path, required=True, help="where jobs live; they survive a restart")
+    serve.add_argument("--host", default="127.0.0.1", help="beyond this machine only with BLUEPRINT_SERVICE_TOKEN set")
+    serve.add_argument("--port", type=int, default=8790)
+    serve.add_argument("--terms", default="the operator's own machine", help="terms of use of the results")
+    serve.add_argument("--non-commercial", action="store_true", help="the terms forbid commercial use")
     status = _add(commands, "status", _status, "what is done and what is not")
     why = _add(commands, "why", _why, "why a stage would run again, why it ran last")
     check = _add(commands, "check", _check, "verify every receipt, hash and format")
@@ -201,6 +208,19 @@ def _edit(arguments: argparse.Namespace) -> int:
 
     print(f"http://127.0.0.1:{arguments.port}/   (ctrl-C ends it; the edits stay in {arguments.scene}/edits.json)")
     edit.serve(arguments.scene, arguments.port)
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from blueprint.apps.service import ServiceOptions, serve
+
+    options = ServiceOptions(
+        arguments.folder,
+        os.environ.get("BLUEPRINT_SERVICE_TOKEN", ""),
+        terms=arguments.terms,
+        commercial=not arguments.non_commercial,
+    )
+    serve(arguments.reconstructors, arguments.host, arguments.port, options)
     return 0
 
 

@@ -1,13 +1,12 @@
 """A small server that lends this machine's reconstructors to others over HTTP (protocol 1, docs/service.md).
 
-    BLUEPRINT_SERVICE_TOKEN=... python -m blueprint.apps.service rgbd --folder jobs --host 0.0.0.0 --port 8790
+    BLUEPRINT_SERVICE_TOKEN=... blueprint serve rgbd --folder jobs --host 0.0.0.0 --port 8790
 
 The HTTP side stores uploads and never looks into them; a worker process (`service_worker`) does the jobs.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import hashlib
 import hmac
@@ -21,7 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request
 from fastapi import Path as FromPath
@@ -276,27 +275,10 @@ async def _keep_working(service: _Service) -> None:
             worker.wait()
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def serve(names: Sequence[str], host: str, port: int, options: ServiceOptions) -> None:
     """Serve until interrupted. Raises SettingsError when strangers could reach a service without a token."""
-    parser = argparse.ArgumentParser(prog="python -m blueprint.apps.service", description="Serve local reconstructors.")
-    parser.add_argument("reconstructors", nargs="+", metavar="NAME", help="reconstructors to offer, e.g. rgbd")
-    parser.add_argument("--folder", type=Path, required=True, help="where jobs live; they survive a restart")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8790)
-    parser.add_argument("--terms", default=ServiceOptions.terms, help="terms of use of the results")
-    parser.add_argument("--non-commercial", action="store_true", help="the terms forbid commercial use")
-    arguments: Any = parser.parse_args(argv)
-    token = os.environ.get("BLUEPRINT_SERVICE_TOKEN", "")
-    if not token and arguments.host not in _LOOPBACK:
-        raise SettingsError(
-            f"the service would listen on {arguments.host} without a token", "export BLUEPRINT_SERVICE_TOKEN=..."
-        )
+    if not options.token and host not in _LOOPBACK:
+        raise SettingsError(f"the service would listen on {host} without a token", "export BLUEPRINT_SERVICE_TOKEN=...")
     import uvicorn
 
-    options = ServiceOptions(arguments.folder, token, terms=arguments.terms, commercial=not arguments.non_commercial)
-    uvicorn.run(create_app(arguments.reconstructors, options), host=arguments.host, port=arguments.port)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    uvicorn.run(create_app(names, options), host=host, port=port)
