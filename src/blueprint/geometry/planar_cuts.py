@@ -12,6 +12,7 @@ from blueprint.geometry.transforms import Array
 
 REFLEX_RAD = 0.05  # a face pair bent inward by less is flat
 MOST_PLANES = 40
+FILM_M3 = 1e-10  # what a cut through a face leaves of it
 CONVEX = 1.01  # hull over solid volume of a piece that needs no further cut
 
 
@@ -32,6 +33,8 @@ def planar_pieces(mesh: Mesh, max_pieces: int = 64) -> list[Mesh] | None:
         if len(waiting) + len(done) > max_pieces:
             return None
         piece = waiting.pop()
+        if piece.volume() < FILM_M3:
+            continue
         if piece.hull().volume() <= CONVEX * piece.volume():
             done.append(piece)
             continue
@@ -52,8 +55,8 @@ def _inward_planes(mesh: Mesh) -> Array | None:
     body = trimesh.Trimesh(*mesh, process=False)
     inward = ~body.face_adjacency_convex & (body.face_adjacency_angles > REFLEX_RAD)
     faces = np.unique(body.face_adjacency[inward])
-    normals = body.face_normals[faces]
-    offsets = np.einsum("ij,ij->i", normals, body.triangles_center[faces])
+    normals = body.face_normals[faces].round(12)  # an axis exactly, so that a cut leaves no film
+    offsets = np.einsum("ij,ij->i", normals, body.triangles[faces, 0])
     flip = np.where((normals @ [1.0, 1e-2, 1e-4]) < 0, -1.0, 1.0)
     planes = np.column_stack([normals, offsets]) * flip[:, None]
     _, first = np.unique(
@@ -66,13 +69,13 @@ def _best_cut(piece: manifold3d.Manifold, planes: Array) -> list[manifold3d.Mani
     """The two halves with the least length of inward edges left, then with the least hull volume together."""
     best, least = None, (_inward_length(piece) - 1e-6, np.inf)
     for plane in planes:
-        halves = piece.split_by_plane(tuple(plane[:3].tolist()), float(plane[3]))
-        if min(half.volume() for half in halves) < 1e-10:
+        halves = [half.simplify(1e-6) for half in piece.split_by_plane(tuple(plane[:3].tolist()), float(plane[3]))]
+        if min(half.volume() for half in halves) < FILM_M3:
             continue
         left = sum(_inward_length(half) for half in halves)
         cost = (round(left, 5), sum(half.hull().volume() for half in halves))
         if cost < least:
-            best, least = list(halves), cost
+            best, least = halves, cost
     return best
 
 

@@ -47,7 +47,7 @@ class ColliderConfig(Config):
     flat_base_m: float = 0.001
     clearance_m: float = 0.0005
     decomposer: Literal["coacd", "vhacd"] = "coacd"
-    max_hulls: int = 64
+    max_hulls: int = 96
     max_faces: int = 1000
     refinements: int = 2
     timeout_s: float = 240.0

@@ -164,7 +164,7 @@ def _decomposition(wanted: Wanted, mesh: Mesh, folder: Path, level: int, *, reme
 
     def run() -> int:
         if cfg.decomposer == "vhacd":
-            hulls = decomposition.vhacd_hulls(mesh, max_hulls=cfg.max_hulls, resolution=100_000 * 3**level)
+            hulls = decomposition.vhacd_hulls(mesh, max_hulls=cfg.max_hulls, resolution=50_000 * 3**level)
         else:
             hulls = decomposition.coacd_hulls(
                 mesh,

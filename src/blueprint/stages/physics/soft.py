@@ -16,7 +16,7 @@ from blueprint.model.scene import ObjectAsset, SoftBody, Sourced
 from blueprint.model.softness import SOFT_KINDS, Soft, Softness
 
 Elements = NDArray[np.int64]
-CLOTH_CELLS, ROPE_LINKS, VOLUME_CELLS = 12, 24, 6  # along the longest side: every vertex is a body to simulate
+CLOTH_CELLS, ROPE_LINKS, VOLUME_CELLS = 9, 20, 5  # along the longest side: every vertex is a body to simulate
 CORNERS = np.array([(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
 # Kuhn's division of a cube: the six ways from corner 0 to corner 7; equal in every cube, so neighbours fit together
 PATHS = np.array([(0, 1, 3, 7), (0, 3, 2, 7), (0, 2, 6, 7), (0, 6, 4, 7), (0, 4, 5, 7), (0, 5, 1, 7)])
