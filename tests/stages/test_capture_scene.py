@@ -85,8 +85,9 @@ def test_the_main_file_is_told_or_asked_for(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="which of these is the scene") as refused:
         captured(tmp_path, tmp_path.parent / "out_a")
     assert "scene.json" in refused.value.hint
-    (tmp_path / "scene.json").write_text('{"main": "second.usda"}')
-    assert captured(tmp_path, tmp_path.parent / "out_b").scene == "scene/second.usda"
+    (tmp_path / "scene.json").write_text('{"main": "second.usda", "licence": "CC0-1.0"}')
+    made = captured(tmp_path, tmp_path.parent / "out_b")
+    assert (made.scene, made.licence) == ("scene/second.usda", "CC0-1.0")
     (tmp_path / "scene.json").write_text('{"main": "../second.usda"}')
     with pytest.raises(InputError, match="no scene file of the folder"):
         captured(tmp_path, tmp_path.parent / "out_c")

@@ -122,7 +122,6 @@ def build(scene: GivenScene, file: str, out: Path) -> Reconstruction:
         depth_sigma_m=0.0,
         up_source=scene.up,
         scale_source=scene.unit,
-        licences={f"{file}: under its own licence": False},
     )
 
 

@@ -1,7 +1,7 @@
 """A capture that is somebody else's scene: found out, copied whole below scene/, its main file named.
 
 A file `scene.json` beside the models may say which is the main one, their unit and what is up:
-{"main": "kitchen.usda", "unit": "cm", "up": "y"}.
+{"main": "kitchen.usda", "unit": "cm", "up": "y", "licence": "CC-BY-4.0"}.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ def capture_scene(place: Path, name: str, anchors: tuple[ScaleAnchor, ...], out:
         frames=(),
         scene=main.relative_to(out).as_posix(),
         anchors=(*_anchors(target), *(checked(a, f"capture.anchors[{i}]") for i, a in enumerate(anchors))),
+        licence=str(of(_said(target), "licence") or ""),
         origin=f"imported: {main.relative_to(target).as_posix()}",
     )
 
@@ -76,6 +77,10 @@ def _anchors(folder: Path) -> tuple[ScaleAnchor, ...]:
     file = folder / "capture.json"
     meta = read_json(file) if file.is_file() else {}
     return read_anchors(folder, file, meta if isinstance(meta, dict) else {})
+
+
+def _said(folder: Path) -> object:
+    return read_json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -120,7 +125,7 @@ def _regen3d(folder: Path) -> Path | None:
 
 def _main_file(folder: Path, name: str) -> Path:
     """The file to open: as scene.json says, else one on top with a telling name, else by kind (USD first) and depth."""
-    said = of(read_json(folder / SETTINGS), "main") if (folder / SETTINGS).is_file() else None
+    said = of(_said(folder), "main")
     if said is not None:
         main = (folder / str(said)).resolve()
         if not main.is_relative_to(folder.resolve()) or not main.is_file() or main.suffix.lower() not in SUFFIXES:
