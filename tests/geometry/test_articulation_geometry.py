@@ -179,3 +179,14 @@ def test_what_is_found_turns_with_the_object(name: str) -> None:
     axes = sorted((m.verdict.axis @ turn.T).round(5).tolist() for m in plain.moving)
     assert sorted(m.verdict.axis.round(5).tolist() for m in after.moving) == pytest.approx(np.array(axes), abs=1e-4)
     assert len(before.moving) == len(specimen.truths)
+
+
+def test_walls_of_boards_are_no_drawers() -> None:
+    """Every carcass of these is made of separate boards; only the fronts move."""
+    from bench.scenes.articulation_shapes import LAYOUTS, _posed, separate
+
+    rng = np.random.default_rng(31)
+    for layout in LAYOUTS:
+        cells, size, names = layout(rng)
+        specimen = _posed(layout.__name__, names[0], separate(cells, size, rng, boards=True), rng, False)
+        assert len(found_in(specimen).moving) == len(specimen.truths), layout.__name__

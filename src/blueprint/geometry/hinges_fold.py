@@ -13,6 +13,7 @@ from blueprint.geometry.transforms import Array
 from blueprint.model.categories import OPENINGS
 
 PARALLEL_DEG = 12.0  # slabs less open than this lie on each other: the hinge's side cannot be seen
+LARGEST = 1000  # faces that decide where a slab faces
 THIN = 0.25  # thickness over the smaller side of a slab
 
 
@@ -83,6 +84,7 @@ def _normal(mesh: Mesh, label: NDArray[np.int64], piece: int) -> Array:
     """Unit normal of the largest flat direction of a piece."""
     corners = mesh[0][mesh[1][label == piece]]
     cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    cross = cross[np.argsort(-np.linalg.norm(cross, axis=1), kind="stable")[:LARGEST]]
     area = np.linalg.norm(cross, axis=1)
     unit = cross / np.maximum(area, 1e-15)[:, None]
     best = int(np.argmax(((np.abs(unit @ unit.T) > 0.98) * area).sum(axis=1)))

@@ -122,14 +122,16 @@ def panels_of_pieces(mesh: Mesh, label: NDArray[np.int64], frame: Array) -> list
     whole = float(np.prod(high - low))
     main = max(pieces, key=lambda p: p.volume)
     flat = [p for p in pieces if p.covered > 0.55 and min((p.high - p.low)[:2]) > LEAST_M]
-    flat = [p for p in flat if p is not main or (p.volume < 0.5 * whole and len(pieces) > 2)]
+    ends = int((np.abs(main.low - low) < 0.004).sum() + (np.abs(main.high - high) < 0.004).sum())
+    free = len(pieces) > 2 and (main.volume < 0.5 * whole or ends < 4)  # a body of boards: its largest piece may move
+    flat = [p for p in flat if free or p is not main]
     if not flat:
         return []
     front_area = float(np.prod((high - low)[:2]))
     outer = max((p.face for p in [*flat, main] if p.area > 0.1 * front_area), default=high[2])
     near = [p for p in flat if outer - p.face < max(0.03, 0.06 * (high[2] - low[2]))]
     slabs = [p for p in near if _is_panel(p, high[2] - low[2]) and _exposed(p, vertices, faces[label != p.index])]
-    used = {p.index for p in slabs} | {main.index}
+    used = {p.index for p in slabs} | (set() if free else {main.index})
     return [
         _panel_of(slab, [p for p in pieces if p.index not in used], frame, vertices, faces, label) for slab in slabs
     ]
@@ -252,10 +254,10 @@ def _front_level(mesh: Mesh, frame: Array, least_area: float) -> float | None:
     z = corners[outward].mean(axis=1)[:, 2]
     order = np.argsort(-z)
     z, area = z[order], cross[outward][order, 2]
-    for k in range(len(z)):
-        if area[(z <= z[k]) & (z > z[k] - STEP_M)].sum() >= least_area:
-            return float(z[k])
-    return None
+    total = np.concatenate([[0.0], np.cumsum(area)])
+    covered = total[np.searchsorted(-z, -z + STEP_M)] - total[:-1]  # within a step below each
+    enough = np.flatnonzero(covered >= least_area)
+    return float(z[enough[0]]) if len(enough) else None
 
 
 def _blobs(solid, face: float) -> list[Handle]:

@@ -25,6 +25,7 @@ from blueprint.geometry.panels import Panel, panels, sides
 from blueprint.geometry.transforms import Array
 from blueprint.model.categories import OPENINGS, Category
 
+MOST_PIECES = 400
 LEAST_SHARE = 0.25  # of its usual range; what opens less does not open
 
 Said = tuple[str, str, float]  # kind ("none": fixed), side of the hinge or "", confidence
@@ -72,6 +73,8 @@ def detect(mesh: Mesh, uv: Array | None, known: Knowledge) -> Found:
     """All joints of an object. mesh: closed pieces, object frame; uv: (F, 3, 2) or None."""
     vertices, faces = _welded(mesh)
     label = components((vertices, faces))
+    if label.max() >= MOST_PIECES:
+        return Found(None, (), (f"{label.max() + 1} separate pieces: too many to tell parts from decoration",))
     if known.category is not None and any(opening.part == "screen" for opening in known.category.moves):
         return _folded((vertices, faces), uv, label, known.choices or {})
     judged, doubts = _judged((vertices, faces), label, known)
@@ -131,6 +134,7 @@ def _judged(mesh: Mesh, label: NDArray[np.int64], known: Knowledge) -> tuple[lis
     """Panels that are sure enough, named; and the others in words."""
     seen = [(panel, side) for side in sides(panels(mesh, label)) for panel in side]
     found = [(panel, judge(panel, side, known.category, known.sureness)) for panel, side in seen]
+    found = [(panel, _facing(panel, verdict, [other for other, _ in seen])) for panel, verdict in found]
     named = _named(found)
     said = known.opinion([(name, panel) for name, panel, _ in named]) if known.opinion and named else {}
     out, doubts = [], []
@@ -148,6 +152,19 @@ def _judged(mesh: Mesh, label: NDArray[np.int64], known: Knowledge) -> tuple[lis
             why = f"; {verdict.ambiguity}" if verdict.ambiguity else ""
             doubts.append(f"{name}: confidence {verdict.confidence:.2f} ({', '.join(verdict.evidence)}{why})")
     return _one_way(out, doubts), doubts
+
+
+def _facing(panel: Panel, verdict: Verdict, every: Sequence[Panel]) -> Verdict:
+    """Less sure of a bare panel on a side: furniture has one front, where its handles are; its walls are boards too."""
+    if panel.on_top or panel.handles or panel.gap:
+        return verdict
+    fronts = {_key(other) for other in every if not other.on_top}
+    handled = {_key(other) for other in every if other.handles and not other.on_top}
+    if handled and _key(panel) not in handled:
+        return replace(verdict, confidence=0.4 * verdict.confidence, ambiguity="another side has the handles")
+    if not handled and len(fronts) > 1:
+        return replace(verdict, confidence=0.6 * verdict.confidence, ambiguity="nothing tells which side is the front")
+    return verdict
 
 
 def _named(found: Sequence[tuple[Panel, Verdict]]) -> list[Judged]:
