@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +25,7 @@ from blueprint.backends.sequence import is_empty
 from blueprint.core.errors import BlueprintError
 from blueprint.formats import images
 from blueprint.formats.obj import read_obj
-from blueprint.geometry.depth import close_seams, remove_flying_pixels
+from blueprint.geometry.depth import close_seams, project, remove_flying_pixels
 from blueprint.geometry.raycast import render_depth
 from blueprint.geometry.transforms import invert, pose_to_matrix, transform_points
 from blueprint.model.artifacts import Assets, Capture, Reconstruction, Source
@@ -146,14 +147,19 @@ def _marked(seen: Capture, frame: Frame, T: NDArray[np.float64]) -> Judge:
 
 
 def _differing(seen: Capture, made: Reconstruction, index: int) -> Judge:
-    """Object pixels are those nearer than in the empty picture from the same spot."""
+    """Object pixels are those within the bin that are nearer than in the empty picture from the same spot."""
     view = made.views[index]
     raw = {frame.id: np.load(seen.path(str(frame.depth)), allow_pickle=False) for frame in seen.frames}
     pose = {frame.id: frame.T_world_camera for frame in seen.frames}
     empty = next(raw[i] for i in raw if is_empty(i) and pose[i] == pose[view.frame])
     things = (raw[view.frame] > 0) & (empty > 0) & (empty - raw[view.frame] > DIFFERS_M)
+    things = cv2.morphologyEx(things.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0  # speckle
     depth = np.load(made.path(view.depth), allow_pickle=False)
-    return Judge(view.camera, np.array(view.T_world_camera), depth, things & (depth > 0))
+    T = np.array(view.T_world_camera)
+    floor = transform_points(invert(T), np.pad(np.array(made.support.polygon), ((0, 0), (0, 1))))
+    inside = np.zeros(depth.shape, np.uint8)
+    cv2.fillConvexPoly(inside, np.rint(project(floor, view.camera)).astype(np.int32), 1)
+    return Judge(view.camera, T, depth, things & (depth > 0) & (inside > 0))
 
 
 def _judged(objects: Assets, judges: list[Judge]) -> Result:

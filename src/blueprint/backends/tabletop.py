@@ -227,9 +227,16 @@ def _without_empty(look: Look, empty: PosedView | None) -> Look:
     if empty is None:
         return look
     before = working_image(empty.color, empty.depth, empty.camera)
-    same = (before.depth > 0) & (look.work.depth > 0)
-    same &= np.abs(before.depth - look.work.depth) < np.maximum(0.006, 3 * look.table.sigma)
-    return _as_support(look, same)
+    both = (before.depth > 0) & (look.work.depth > 0)
+    nearer = before.depth - look.work.depth
+    inside = both & look.table.over
+    noise = 1.4826 * float(np.median(np.abs(nearer[inside]))) if inside.any() else 0.0  # of two pictures alike
+    limit = np.maximum(0.005, 4 * noise * look.work.depth / max(float(np.median(look.work.depth[both])), 1e-6))
+    look = _as_support(look, both & (np.abs(nearer) < limit))
+    world = look.table.world.copy()
+    thing = both & (nearer > limit) & look.table.over
+    world[thing, 2] = np.maximum(world[thing, 2], look.table.clear[thing] + 0.001)  # however the floor is bent there
+    return replace(look, table=replace(look.table, world=world))
 
 
 def _segment_all(
