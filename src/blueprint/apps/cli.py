@@ -87,7 +87,11 @@ def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     demo = _add(commands, "demo", _demo, "the whole job on a procedural capture with sensor noise")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="scene directory [out/demo]")
     run = _add(commands, "run", _run, "from a capture to a certified dataset")
-    run.add_argument("capture", type=Path, help="folder or zip: colour, depth, intrinsics")
+    run.add_argument(
+        "capture",
+        type=Path,
+        help="folder, zip or file: RGB-D pictures, photographs, a stereo pair, a USD, GLB, URDF or MJCF scene",
+    )
     run.add_argument(
         "--scene", type=Path, required=True, metavar="DIR", help="where everything goes; run again to resume"
     )
