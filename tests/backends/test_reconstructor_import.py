@@ -210,7 +210,7 @@ FAST = (
     "escape usd texture ABS/canary", "escape mjcf model ABS/canary",
     "escape obj texture ../canary", "escape gltf buffer ABS/canary", "link usda",
     "zip entry a/../../canary.obj", "usdz bomb", "bomb mjcf replicate nested", "bomb urdf outer entity",
-    "bomb gltf no data", "circle usd sublayer", "circle gltf", "deep gltf nodes 300",
+    "bomb gltf no data", "circle usd sublayer", "circle gltf", "deep gltf nodes 300", "no such place",
 )  # fmt: skip
 
 

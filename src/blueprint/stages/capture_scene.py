@@ -35,8 +35,8 @@ MOST_BYTES = 4 * 2**30
 
 def is_scene(place: Path) -> bool:
     """Whether a folder or single file holds models rather than pictures of a sensor."""
-    if place.is_file():
-        return place.suffix.lower() in SUFFIXES
+    if not place.is_dir():
+        return place.is_file() and place.suffix.lower() in SUFFIXES
     if _regen3d(place) is not None or (place / SETTINGS).is_file():
         return True
     if any((place / name).exists() for name in SENSOR):
