@@ -25,7 +25,7 @@ from blueprint.geometry.panels import frames
 from blueprint.model.categories import category_of
 from blueprint.stages.articulation.detector import Found, Knowledge, Moving, detect
 
-SEED, ROUNDS = 90_210, 5  # held out: development used small seeds
+SEED, ROUNDS = 424_242, 5  # held out: development looked at other seeds
 FORCE_N = 60.0  # at the far edge of a part: what a hand does with ease, the weight of a lid included
 DENSITY = 300.0  # [kg/m^3] of a part: boards and thin walls
 SECONDS, TICK = 1.5, 0.02
