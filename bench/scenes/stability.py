@@ -11,16 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.rows import Row, captures
+import numpy as np
+import trimesh
+
+from bench.rows import Row
 from bench.scenes.rooms import KINDS, room
 from bench.spine.settle import BOXED, ISOLATED, physics_of, scratch
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core.errors import BlueprintError
-from blueprint.model.artifacts import Physics
+from blueprint.formats.obj import read_obj
+from blueprint.geometry.transforms import pose_to_matrix
+from blueprint.model.artifacts import Articulation, Physics, Reconstruction
 from blueprint.stages.physics import PhysicsConfig, physics
 
-ROOMS = 48
-IMPORTED = ("acdc_kitchen", "acdc_living_room")
+ROOMS = 54
+IMPORTED = (100, 101, 102, 103)  # rooms of other seeds, written as GLB and read back by `reconstructor import`
 PENETRATION_M = 0.001
 
 
@@ -72,12 +77,11 @@ def _scenes(rooms: int, folder: Path, results: Path, *, real: bool) -> Iterator[
     for index in range(rooms):
         kind = list(KINDS)[index % len(KINDS)]
         yield _judged(f"room {index} ({kind})", f"rooms: {kind}", lambda i=index: _room(i, folder / f"room_{i}"))
-    if not real:
-        return
-    for name in (*BOXED, *ISOLATED):
+    for index in IMPORTED if rooms else ():
+        kind = list(KINDS)[index % len(KINDS)]
+        yield _judged(f"import {index} ({kind})", "imports", lambda i=index: _imported(i, folder / f"import_{i}"))
+    for name in (*BOXED, *ISOLATED) if real else ():
         yield _judged(name, "captures", lambda n=name: physics_of(n, results / n))
-    for name in IMPORTED:
-        yield _judged(name, "imports", lambda n=name: _imported(n, folder / n))
 
 
 def _room(index: int, folder: Path) -> Physics:
@@ -90,8 +94,8 @@ def _room(index: int, folder: Path) -> Physics:
     )
 
 
-def _imported(name: str, folder: Path) -> Physics:
-    """Somebody else's scene, through the stages as the command line runs them."""
+def _imported(index: int, folder: Path) -> Physics:
+    """A scene as somebody else's file, through the stages as the command line runs them."""
     from blueprint.core import backends
     from blueprint.model.artifacts import Source
     from blueprint.stages.articulation import ArticulationConfig, articulation
@@ -104,13 +108,32 @@ def _imported(name: str, folder: Path) -> Physics:
         return Physics.load(out["physics"])
     for path in out.values():
         path.mkdir(parents=True, exist_ok=True)
-    source = Source(location=str(captures() / name), digest="bench")
+    glb = folder / "source/scene.glb"
+    glb.parent.mkdir(exist_ok=True)
+    _write_glb(*room(index, folder / "room")[1:], glb)
+    source = Source(location=str(glb.parent), digest="bench")
     taken = capture(source, CaptureConfig(), out["capture"]).save(out["capture"])
     reader = backends.find("reconstructor", "import").load()
     scene = reconstruction(taken, reader, ReconstructionConfig(), out["reconstruction"]).save(out["reconstruction"])
     made = assets(taken, scene, AssetsConfig(), out["assets"]).save(out["assets"])
     moving = articulation(made, ArticulationConfig(), out["articulation"]).save(out["articulation"])
     return physics(moving, scene, SimulatorMujoco(), PhysicsConfig(), out["physics"]).save(out["physics"])
+
+
+def _write_glb(furnished: Articulation, scene: Reconstruction, path: Path) -> None:
+    """Every object, every fixed thing and the table as named nodes, y up as glTF has it."""
+    up = trimesh.transformations.rotation_matrix(-np.pi / 2, (1, 0, 0))
+    nodes = trimesh.Scene()
+    table = trimesh.creation.box((1.2, 1.2, 0.03), transform=trimesh.transformations.translation_matrix((0, 0, -0.015)))
+    nodes.add_geometry(table, node_name="table", transform=up)
+    for asset in furnished.objects:
+        mesh = read_obj(furnished.path(asset.mesh))
+        solid = trimesh.Trimesh(mesh.vertices, mesh.faces)
+        nodes.add_geometry(solid, node_name=asset.name, transform=up @ pose_to_matrix(asset.pose))
+    for part in scene.statics:
+        mesh = read_obj(scene.path(part.mesh))
+        nodes.add_geometry(trimesh.Trimesh(mesh.vertices, mesh.faces), node_name=part.name, transform=up)
+    nodes.export(path)
 
 
 def _judged(name: str, source: str, make: Callable[[], Physics]) -> Scene:

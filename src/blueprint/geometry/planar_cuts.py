@@ -70,8 +70,7 @@ def _best_cut(piece: manifold3d.Manifold, planes: Array) -> list[manifold3d.Mani
     best, least = None, (_inward_length(piece) - 1e-6, np.inf)
     for plane in planes:
         halves = [half.simplify(1e-6) for half in piece.split_by_plane(tuple(plane[:3].tolist()), float(plane[3]))]
-        if min(half.volume() for half in halves) < FILM_M3:
-            continue
+        halves = [half for half in halves if half.volume() >= FILM_M3]  # one, where the cut took off a film
         left = sum(_inward_length(half) for half in halves)
         cost = (round(left, 5), sum(half.hull().volume() for half in halves))
         if cost < least:

@@ -21,7 +21,7 @@ from blueprint.stages.physics.config import ColliderConfig
 
 METHOD_FILE = "method.json"
 MERGE_SHARE = 0.6  # of hausdorff_m: what merging hulls may waste of it
-RELEASE = 2  # raise it when the same mesh and settings give other hulls: old cache entries are then not found
+RELEASE = 3  # raise it when the same mesh and settings give other hulls: old cache entries are then not found
 
 
 @dataclass(frozen=True)
