@@ -45,7 +45,7 @@ def names(folder):
 def test_run_makes_the_outputs(run, tmp_path, capsys):
     assert run() == 0
     outputs = tmp_path / "scene/outputs"
-    assert names(outputs) == ["assets", "certificate.json", "report", "scene.glb", "scene.usda", "scene.xml"]
+    assert names(outputs) == [".thumbs", "assets", "certificate.json", "report", "scene.glb", "scene.usda", "scene.xml"]
     assert (outputs / "assets/mesh.obj").read_text() == "red"
     assert not (outputs / "assets" / "mesh.obj").readlink().is_absolute()
     assert capsys.readouterr().out.split() == [str(outputs / name) for name in names(outputs)]
@@ -93,7 +93,7 @@ def test_anything_touched_is_looked_at_again(run, tmp_path, capture, monkeypatch
 def test_until_leaves_no_later_outputs(run, tmp_path):
     assert run() == 0
     assert run("--until", "simscene", "--set", "simscene.colour=blue") == 0
-    assert names(tmp_path / "scene/outputs") == ["assets", "scene.glb", "scene.usda", "scene.xml"]
+    assert names(tmp_path / "scene/outputs") == [".thumbs", "assets", "scene.glb", "scene.usda", "scene.xml"]
     assert run() == 0
     assert "certificate.json" in names(tmp_path / "scene/outputs")
 
@@ -105,7 +105,7 @@ def test_failed_stage_takes_its_outputs_away(run, tmp_path, capsys):
     assert "error: no episode succeeded" in said
     assert "hint: give it more tries" in said
     assert "Traceback" not in said
-    assert names(tmp_path / "scene/outputs") == ["assets", "scene.glb", "scene.usda", "scene.xml"]
+    assert names(tmp_path / "scene/outputs") == [".thumbs", "assets", "scene.glb", "scene.usda", "scene.xml"]
 
 
 def test_without_a_simulator_nothing_is_done(run, tmp_path, capsys):
@@ -147,13 +147,20 @@ def test_scene_inside_the_capture_is_refused(capture, capsys):
 
 
 def test_content_behind_a_link_counts(run, capture, tmp_path):
-    (tmp_path / "elsewhere").write_text("a desk")
+    (capture / "beside").write_text("a desk")
     (capture / "note.txt").unlink()
-    (capture / "note.txt").symlink_to(tmp_path / "elsewhere")
+    (capture / "note.txt").symlink_to("beside")
     run()
-    (tmp_path / "elsewhere").write_text("a bench")
+    (capture / "beside").write_text("a bench")
     run()
     assert (tmp_path / "scene/outputs/scene.glb").read_text() == "a bench red"
+
+
+def test_a_link_out_of_the_capture_is_refused(capture, tmp_path, capsys):
+    (tmp_path / "secret").write_text("nobody's business")
+    (capture / "link").symlink_to(tmp_path / "secret")
+    assert main(["run", str(capture), "--scene", str(tmp_path / "scene"), "--simulator", "mujoco"]) == 1
+    assert "leads out of the capture" in capsys.readouterr().err
 
 
 def test_usage_errors_exit_with_2(capsys):

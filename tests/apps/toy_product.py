@@ -43,7 +43,8 @@ def scan(source: Source, out: Path) -> Scanned:
 
 @stage(version="1")
 def simscene(scan: Scanned, simulator: Simulator, cfg: SimSceneConfig, out: Path) -> Scened:
-    for name in ("scene.xml", "scene.usda", "scene.glb"):
+    (out / ".thumbs").mkdir()
+    for name in ("scene.xml", "scene.usda", "scene.glb", ".thumbs/scene.png"):
         (out / name).write_text("<mujoco/>" if name == "scene.xml" else f"{scan.text} {cfg.colour}")
     (out / "assets").mkdir()
     (out / "assets" / "mesh.obj").write_text(cfg.colour)

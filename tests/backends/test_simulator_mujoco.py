@@ -59,3 +59,19 @@ def test_wrong_state_or_file_teaches(tmp_path: Path) -> None:
         opened(tmp_path, "<mujoco><geom/></mujoco>")
     with pytest.raises(InputError, match="2 controls"):
         opened(tmp_path, SLIDER).advance(np.zeros(2), 0.1)
+
+
+def test_contacts_of_a_flex_name_its_own_bodies(tmp_path: Path) -> None:
+    """A flex has no geoms: its contacts must not be blamed on the last geom of the model."""
+    model = tmp_path / "cloth.xml"
+    model.write_text(
+        """<mujoco><option integrator="discrete"/><worldbody><geom type="plane" size="1 1 .1"/>
+        <flexcomp name="cloth" type="grid" count="4 4 1" spacing=".05 .05 .05" radius=".005" dim="2" pos="0 0 .03"
+         mass=".1"><contact selfcollide="none"/><elasticity young="1e4" poisson=".2" thickness=".005"/></flexcomp>
+        <body name="ball" pos="2 0 1"><freejoint/><geom size=".1"/></body></worldbody></mujoco>"""
+    )
+    simulation = SimulatorMujoco().open(model)
+    simulation.advance(np.zeros(0), 0.3)
+    touching = {pair for a, b, _, _ in simulation.contacts() for pair in (a, b)}
+    assert touching == set(range(17))  # the world and the 16 vertices
+    simulation.close()

@@ -22,7 +22,7 @@ FILES = {
 # a folder of links to what these artifacts' assets/ hold: scene.xml, scene.usda and workcell.xml all look for it there
 ASSETS = ("assets", ("simscene", "workcell"))
 # name -> (stage, the artifact's folder that it points to)
-LINKS = {"dataset": ("dataset", "dataset")}
+LINKS = {"dataset": ("dataset", "dataset"), ".thumbs": ("simscene", ".thumbs")}
 REPORT = ("report", "report")
 
 

@@ -22,6 +22,10 @@ class ReconstructorRgbd:
 
     def reconstruct(self, capture: Capture, cfg: ReconstructorConfig, out: Path) -> Reconstruction:
         """Raises InputError when no table is in view or nothing stands on it, SettingsError for absent boxes, masks."""
+        if capture.kind == "scene":
+            raise InputError(
+                "this is a model, not pictures", "--set run.reconstructor=import (regen3d for its folders)"
+            )
         return reconstruct_views([_view(capture, frame) for frame in capture.frames], capture, cfg, out)
 
 

@@ -99,9 +99,20 @@ class SimulationMujoco:
         force = np.zeros(6)
         for index, contact in enumerate(self._data.contact):
             mujoco.mj_contactForce(self._model, self._data, index, force)
-            a, b = (int(self._model.geom_bodyid[geom]) for geom in contact.geom)
+            a, b = (self._body_of(contact, side) for side in (0, 1))
             found.append((a, b, float(contact.dist), float(force[0])))
         return found
+
+    def _body_of(self, contact: Any, side: int) -> int:
+        """The body of a contact's geom, or of the flex vertex nearest to it."""
+        model = self._model
+        if contact.geom[side] >= 0:
+            return int(model.geom_bodyid[contact.geom[side]])
+        flex, vertex = contact.flex[side], contact.vert[side]
+        if vertex < 0:
+            first = model.flex_elemdataadr[flex] + contact.elem[side] * (model.flex_dim[flex] + 1)
+            vertex = model.flex_elem[first]
+        return int(model.flex_vertbodyid[model.flex_vertadr[flex] + vertex])
 
     def normals(self) -> Array:
         """(K, 3) unit normal of each contact of `contacts`, from body a towards body b, world frame."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import zipfile
+import zlib
 from pathlib import Path
 
 from blueprint.core.errors import InputError
@@ -24,11 +25,14 @@ def unpack(archive: Path, folder: Path) -> Path:
         with zipfile.ZipFile(archive) as package:
             entries = [entry for entry in package.infolist() if not entry.is_dir()]
             if len(entries) > MOST_FILES:
-                raise InputError(f"{archive} holds {len(entries)} files; at most {MOST_FILES} are read")
+                raise InputError(
+                    f"{archive} holds {len(entries)} files; at most {MOST_FILES} are read",
+                    "leave out what the capture does not use",
+                )
             total = 0
             for entry in entries:
                 total += _unpack_one(package, entry, archive, folder, MOST_BYTES - total)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
         raise InputError(f"{archive} is no zip file that can be read: {error}", "pack the folder again") from error
     return _capture_root(folder)
 
