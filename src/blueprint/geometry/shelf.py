@@ -170,7 +170,7 @@ def _before(wall: Wall, other: Wall) -> bool:
 
 
 def _middle(wall: Wall) -> Array:
-    return foot(wall, sum(wall.span) / 2) + [0, 0, wall.top_m / 2]
+    return foot(wall, sum(wall.span) / 2) + np.array([0, 0, wall.top_m / 2])
 
 
 def _facing(a: Wall, b: Wall) -> bool:
