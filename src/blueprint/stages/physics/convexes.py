@@ -16,12 +16,13 @@ from blueprint.geometry import decomposition
 from blueprint.geometry.collider_fit import Fit, fit_of, merged_hulls
 from blueprint.geometry.mesh import Mesh, is_closed
 from blueprint.geometry.planar_cuts import planar_pieces
+from blueprint.geometry.revolved_cuts import revolved_hulls
 from blueprint.stages.physics.cache import cached, mesh_key
 from blueprint.stages.physics.config import ColliderConfig
 
 METHOD_FILE = "method.json"
 MERGE_SHARE = 0.6  # of hausdorff_m: what merging hulls may waste of it
-RELEASE = 3  # raise it when the same mesh and settings give other hulls: old cache entries are then not found
+RELEASE = 4  # raise it when the same mesh and settings give other hulls: old cache entries are then not found
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,14 @@ def _best(wanted: Wanted, folder: Path) -> Chosen:
     failure: BlueprintError | None = None
     for level in range(cfg.refinements + 1):
         try:
-            hulls = _attempt(wanted, folder, level)
+            how, hulls = _attempt(wanted, folder, level)
         except BlueprintError as error:
             failure = error
             break
         if not solid:
-            return Chosen(f"{cfg.decomposer}: {len(hulls)} hulls of an open surface", hulls, None)
+            return Chosen(f"{how}: {len(hulls)} hulls of an open surface", hulls, None)
         fit = fit_of(wanted.mesh, hulls)
-        method = f"{cfg.decomposer}: {len(hulls)} hulls, {fit.volume_ratio:.2f} x the solid's volume"
+        method = f"{how}: {len(hulls)} hulls, {fit.volume_ratio:.2f} x the solid's volume"
         if best is None or best.fit is None or fit.hausdorff_m < best.fit.hausdorff_m:
             best = Chosen(method, hulls, fit)
         if fit.hausdorff_m <= cfg.hausdorff_m:
@@ -123,9 +124,10 @@ def _best(wanted: Wanted, folder: Path) -> Chosen:
     return best
 
 
-def _attempt(wanted: Wanted, folder: Path, level: int) -> list[Mesh]:
-    """Hulls of one attempt, connected piece by piece."""
+def _attempt(wanted: Wanted, folder: Path, level: int) -> tuple[str, list[Mesh]]:
+    """What made them, and the hulls of one attempt, connected piece by piece."""
     hulls: list[Mesh] = []
+    how = "exact cuts"
     for piece in decomposition.pieces(wanted.mesh):
         if is_closed(piece):
             whole = shapes.convex_hull(piece[0])
@@ -136,9 +138,15 @@ def _attempt(wanted: Wanted, folder: Path, level: int) -> list[Mesh]:
             if flat is not None:
                 hulls += [shapes.convex_hull(part[0]) for part in flat]
                 continue
+            turned = revolved_hulls(piece, wanted.cfg.hausdorff_m)
+            if turned is not None:
+                hulls += turned
+                how = "cuts about the axis"
+                continue
+        how = wanted.cfg.decomposer
         made = _in_child(wanted, piece, folder, level)
         hulls += merged_hulls(piece, made, MERGE_SHARE * wanted.cfg.hausdorff_m) if is_closed(piece) else made
-    return hulls
+    return how, hulls
 
 
 def _in_child(wanted: Wanted, piece: Mesh, folder: Path, level: int) -> list[Mesh]:
