@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from blueprint.core.artifact import Config
 from blueprint.model.artifacts import Capture, Reconstruction
 from blueprint.model.capture import Camera
+from blueprint.model.variation import Look, PhysicsDraw
 
 
 class ReconstructorConfig(Config):
@@ -71,8 +72,10 @@ class Simulator(Protocol):
     name: str
     version: str
 
-    def open(self, model: Path, qpos: NDArray[np.float64] | None = None) -> Simulation:
-        """Load an MJCF file, at `qpos` (nq,) or at its own initial state."""
+    def open(
+        self, model: Path, qpos: NDArray[np.float64] | None = None, physics: PhysicsDraw | None = None
+    ) -> Simulation:
+        """Load an MJCF file, at `qpos` (nq,) or at its own initial state, with its parameters varied by `physics`."""
         ...
 
 
@@ -115,7 +118,14 @@ class Renderer(Protocol):
     sensor_source: str
 
     def replay(
-        self, model: Path, qpos: NDArray[np.float64], cameras: tuple[str, ...], width: int, height: int
+        self,
+        model: Path,
+        qpos: NDArray[np.float64],
+        cameras: tuple[str, ...],
+        width: int,
+        height: int,
+        *,
+        look: Look | None = None,
     ) -> Replay:
         """Kinematics of qpos (T, nq), no pixel drawn: safe before a fork (no graphics context, no thread)."""
         ...
@@ -131,9 +141,11 @@ class Renderer(Protocol):
         depth: bool,
         segmentation: bool,
         samples: int = 1,
+        look: Look | None = None,
     ) -> Iterator[dict[str, Images]]:
         """Yield one {camera: Images} per row of qpos (T, nq).
 
+        look: lights, colours and cameras of this drawing; its `noise` is the recording's business, not the renderer's
         samples: per pixel along each axis, averaged in the colour (anti-aliasing); depth and labels keep one.
         """
         ...

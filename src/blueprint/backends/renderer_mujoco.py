@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from blueprint.backends.protocols import Images, Replay
 from blueprint.core.errors import BackendError, InputError
 from blueprint.model.capture import Camera
+from blueprint.model.variation import Look
 
 # mujoco reads these once, at import
 os.environ.setdefault("MUJOCO_GL", "egl")
@@ -50,9 +51,17 @@ class RendererMujoco:
     sensor_source = "mujoco"
 
     def replay(
-        self, model: Path, qpos: NDArray[np.float64], cameras: tuple[str, ...], width: int, height: int
+        self,
+        model: Path,
+        qpos: NDArray[np.float64],
+        cameras: tuple[str, ...],
+        width: int,
+        height: int,
+        *,
+        look: Look | None = None,
     ) -> Replay:
         """See `Renderer.replay`. Raises InputError for an unknown camera or a state that does not fit the model."""
+        _refuse(look)
         mj_model = _load(model)
         camera_ids = [_camera_id(mj_model, name) for name in cameras]
         _require_fit(mj_model, qpos)
@@ -85,8 +94,10 @@ class RendererMujoco:
         depth: bool,
         segmentation: bool,
         samples: int = 1,
+        look: Look | None = None,
     ) -> Iterator[dict[str, Images]]:
         """See `Renderer.render`. Raises BackendError without EGL, InputError as `replay` does."""
+        _refuse(look)
         mj_model = _load(model)
         camera_ids = {name: _camera_id(mj_model, name) for name in cameras}
         _require_fit(mj_model, qpos)
@@ -98,6 +109,11 @@ class RendererMujoco:
                     name: canvas.draw(data, camera, depth=depth, segmentation=segmentation)
                     for name, camera in camera_ids.items()
                 }
+
+
+def _refuse(look: Look | None) -> None:
+    if look is not None:
+        raise BackendError("this renderer draws scenes as captured only", "set no look")
 
 
 class _Canvas:

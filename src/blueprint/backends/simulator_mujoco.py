@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.core.errors import BackendError, InputError
+from blueprint.model.variation import PhysicsDraw
 
 if TYPE_CHECKING:
     import mujoco
@@ -39,10 +40,12 @@ class SimulatorMujoco:
 
         return mujoco.__version__
 
-    def open(self, model: Path, qpos: Array | None = None) -> SimulationMujoco:
+    def open(self, model: Path, qpos: Array | None = None, physics: PhysicsDraw | None = None) -> SimulationMujoco:
         """Start at `qpos` (nq,), else at the keyframe `start` if the file has one, else at the model's own pose."""
         import mujoco
 
+        if physics is not None:
+            raise BackendError("this simulator takes a scene's physics as it is", "set no variation of physics")
         compiled = load_model(model)
         data = mujoco.MjData(compiled)
         key = mujoco.mj_name2id(compiled, mujoco.mjtObj.mjOBJ_KEY, "start")

@@ -1,0 +1,75 @@
+"""How one episode differs from the scene as captured: drawn from a seed, written down, and able to be replayed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from blueprint.core.artifact import Model
+from blueprint.model.spatial import Vec3
+
+
+class PhysicsDraw(Model):
+    """Physical parameters of one episode, as factors on the scene's own. Bodies that are not named keep theirs.
+
+    mass, friction: body name -> factor (inertia goes with mass); damping: joint name -> factor
+    """
+
+    mass: dict[str, float] = Field(default_factory=dict)
+    friction: dict[str, float] = Field(default_factory=dict)
+    damping: dict[str, float] = Field(default_factory=dict)
+
+
+class Lamp(Model):
+    """A light that takes the place of the scene's own.
+
+    kind directional: `direction` is where it shines; point: it stands at `position` (world) [m]
+    color: linear RGB of its diffuse light, 1 = as bright as the scene's key light
+    """
+
+    kind: Literal["directional", "point"]
+    color: Vec3
+    direction: Vec3 = (0.0, 0.0, -1.0)
+    position: Vec3 = (0.0, 0.0, 2.0)
+    shadow: bool = False
+
+
+class CameraShift(Model):
+    """An offset of a camera in its own frame (OpenCV). rotation: rotation vector [rad]; focal: factor on fx and fy."""
+
+    translation: Vec3 = (0.0, 0.0, 0.0)
+    rotation: Vec3 = (0.0, 0.0, 0.0)
+    focal: float = 1.0
+
+
+class SensorNoise(Model):
+    """What the sensor adds to clean pictures; applied after drawing, seeded by the look's seed and the frame.
+
+    shot: photon noise, standard deviation at full brightness in [0, 1]; read: the part independent of brightness
+    depth: disparity noise of a stereo or structured-light sensor, sigma of z [m] at 1 m, growing with z^2
+    depth_dropout: share of depth readings that are missing at grazing angles and edges
+    """
+
+    shot: float = 0.0
+    read: float = 0.0
+    depth: float = 0.0
+    depth_dropout: float = 0.0
+
+
+class Look(Model):
+    """How a trajectory is drawn. The default is the scene as captured.
+
+    ambient: factor on the light without direction; lamps: empty = the scene's own
+    tints: body -> factor on the colour of everything visible of it (RGB)
+    textures: body -> name of a procedural texture drawn from the seed, in place of its own; `world` is the table
+    cameras: camera in the MJCF -> its shift
+    """
+
+    seed: int = 0
+    ambient: float = 1.0
+    lamps: tuple[Lamp, ...] = ()
+    tints: dict[str, Vec3] = Field(default_factory=dict)
+    textures: dict[str, str] = Field(default_factory=dict)
+    cameras: dict[str, CameraShift] = Field(default_factory=dict)
+    noise: SensorNoise | None = None
