@@ -88,6 +88,30 @@ def test_depth_and_intrinsics_put_every_pixel_on_its_surface(model: Path, camera
         assert np.abs(distance).max() < 2e-3
 
 
+@pytest.mark.parametrize("camera", ["down", "shifted"])
+def test_normals_are_those_of_the_planes_seen(model: Path, camera: str) -> None:
+    qpos = start(model)
+
+    def work(_: None, folder: Path) -> None:
+        frames = RendererMujoco().render(
+            model, qpos, (camera,), WIDTH, HEIGHT, depth=False, segmentation=True, normals=True
+        )
+        images = next(iter(frames))[camera]
+        assert images.depth is None
+        np.savez(folder / "images.npz", normals=images.normals, segmentation=images.segmentation)
+
+    (folder,) = map_items(work, [("normals", None)], model.parent / "drawn", what="drawing")
+    images = np.load(folder / "images.npz")
+    replay = RendererMujoco().replay(model, qpos, (camera,), WIDTH, HEIGHT)
+    pose = replay.camera_poses[0, 0]
+    T = pose_to_matrix(Pose(position=tuple(pose[:3]), quat_wxyz=tuple(pose[3:])))
+    normals = images["normals"] @ T[:3, :3].T
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=-1), 1.0, atol=1e-5)
+    axis = np.abs(normals).max(axis=-1)
+    assert (axis > 0.999).mean() > 0.98, "floor and boxes stand along the world's axes"
+    assert (normals[images["segmentation"] == 0][:, 2] > 0.999).mean() > 0.99, "the floor looks up"
+
+
 def test_labels_are_body_ids_and_colours_match_them(model: Path) -> None:
     images = draw(model, start(model), "down", "labels")
     assert RendererMujoco().replay(model, start(model), (), 8, 8).bodies == ("world", "left", "right")

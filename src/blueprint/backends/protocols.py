@@ -84,11 +84,13 @@ class Images:
     """One camera at one instant.
 
     color: (H, W, 3) uint8; depth: (H, W) float32 [m]; segmentation: (H, W) uint16 body ids, 0 = world
+    normals: (H, W, 3) float32, unit normals in the camera frame (OpenCV), towards the camera; 0 where nothing is seen
     """
 
     color: NDArray[np.uint8]
     depth: NDArray[np.float32] | None
     segmentation: NDArray[np.uint16] | None
+    normals: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class Renderer(Protocol):
         depth: bool,
         segmentation: bool,
         samples: int = 1,
+        normals: bool = False,
         look: Look | None = None,
     ) -> Iterator[dict[str, Images]]:
         """Yield one {camera: Images} per row of qpos (T, nq).

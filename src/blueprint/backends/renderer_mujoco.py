@@ -13,6 +13,7 @@ import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Images, Replay
+from blueprint.backends.render_normals import normals_of_depth
 from blueprint.core.errors import BackendError, InputError
 from blueprint.model.capture import Camera
 from blueprint.model.variation import Look
@@ -94,6 +96,7 @@ class RendererMujoco:
         depth: bool,
         segmentation: bool,
         samples: int = 1,
+        normals: bool = False,
         look: Look | None = None,
     ) -> Iterator[dict[str, Images]]:
         """See `Renderer.render`. Raises BackendError without EGL, InputError as `replay` does."""
@@ -105,10 +108,19 @@ class RendererMujoco:
             data = mujoco.MjData(mj_model)
             for row in qpos:
                 _place(mj_model, data, row)
-                yield {
-                    name: canvas.draw(data, camera, depth=depth, segmentation=segmentation)
+                drawn = {
+                    name: canvas.draw(data, camera, depth=depth or normals, segmentation=segmentation)
                     for name, camera in camera_ids.items()
                 }
+                if normals:
+                    for name, camera in camera_ids.items():
+                        drawn[name] = _with_normals(drawn[name], _intrinsics(mj_model, camera, width, height), depth)
+                yield drawn
+
+
+def _with_normals(images: Images, camera: Camera, depth: bool) -> Images:
+    assert images.depth is not None
+    return replace(images, normals=normals_of_depth(images.depth, camera), depth=images.depth if depth else None)
 
 
 def _refuse(look: Look | None) -> None:
