@@ -127,12 +127,14 @@ class SimScene(Artifact):
 class Workcell(Artifact):
     """The scene with a robot where it can reach. Files: workcell.xml (self-contained with assets/).
 
-    reachable: body name -> whether some grasp of it is within reach, were it alone on the table
-    cameras: camera names in the MJCF, in recording order (`scene`, `wrist`)
+    robot: the first arm; others: further ones
+    reachable: body name -> whether some grasp of it is within reach of some arm, were it alone on the table
+    cameras: camera names in the MJCF, in recording order (`scene`, `wrist`, further wrists)
     """
 
     mjcf: str = "workcell.xml"
     robot: RobotArm
+    others: tuple[RobotArm, ...] = ()
     bodies: tuple[SceneBody, ...]
     cameras: tuple[str, ...]
     table_polygon: tuple[Vec2, ...]
@@ -142,6 +144,20 @@ class Workcell(Artifact):
     def objects(self) -> tuple[str, ...]:
         """Names of the bodies that can be carried; all others are obstacles."""
         return tuple(body.name for body in self.bodies if body.movable)
+
+    @property
+    def robots(self) -> tuple[RobotArm, ...]:
+        """All arms, in the order of actions and states."""
+        return (self.robot, *self.others)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Name of each value of a state or action; with several arms, each behind its arm's name in the MJCF."""
+        several = bool(self.others)
+        names = (
+            name for arm in self.robots for name in (*arm.joints, arm.gripper.site.rpartition("/")[0] + "/gripper")
+        )
+        return tuple(name.replace("/", "_") if several else name.rpartition("/")[2] for name in names)
 
 
 class TaskSet(Artifact):

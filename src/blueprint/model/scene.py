@@ -338,6 +338,8 @@ class Gripper(Model):
 
     max_opening_m: largest object width between the fingers; finger_depth_m: from the tool point to the palm
     open_ctrl, closed_ctrl: values of `actuator`
+    openings_m: openings at which the gripper was measured, ascending, with `ctrls` the actuator's value and
+    finger_positions the finger joints' at each. Empty: two fingers that slide, each by half the opening.
     """
 
     site: str
@@ -348,6 +350,9 @@ class Gripper(Model):
     finger_depth_m: float
     open_ctrl: float
     closed_ctrl: float
+    openings_m: tuple[float, ...] = ()
+    ctrls: tuple[float, ...] = ()
+    finger_positions: tuple[tuple[float, ...], ...] = ()
 
 
 class RobotArm(Model):

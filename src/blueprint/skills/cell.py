@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,21 +25,50 @@ AWAY_M = np.array([0.0, 0.0, 10.0])  # above everything: nothing is simulated th
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A workcell model, its robot and its free bodies.
+    """A workcell model, its free bodies and its arms, seen by one of the arms: `robot`.
 
     objects: names of the free bodies that can be manipulated; file: the MJCF
+    robots: all arms, `robot` among them, in the order of actions and observed states; empty = `robot` is the only one
     """
 
     file: Path
     model: mujoco.MjModel
     robot: RobotArm
     objects: tuple[str, ...]
+    robots: tuple[RobotArm, ...] = ()
 
     @staticmethod
-    def load(file: Path, robot: RobotArm, objects: tuple[str, ...]) -> Cell:
+    def load(file: Path, robots: RobotArm | tuple[RobotArm, ...], objects: tuple[str, ...]) -> Cell:
+        """The view of the first arm."""
         import mujoco
 
-        return Cell(file, mujoco.MjModel.from_xml_path(str(file)), robot, objects)
+        arms = robots if isinstance(robots, tuple) else (robots,)
+        return Cell(file, mujoco.MjModel.from_xml_path(str(file)), arms[0], objects, arms)
+
+    @cached_property
+    def views(self) -> tuple[Cell, ...]:
+        """This cell as each of its arms sees it, in the order of the arms; they share the model."""
+        arms = self.robots or (self.robot,)
+        views = tuple(self if arm == self.robot else replace(self, robot=arm) for arm in arms)
+        for view in views:
+            view.__dict__["views"] = views
+        return views
+
+    def view(self, k: int) -> Cell:
+        """The cell as the k-th arm sees it."""
+        return self.views[k]
+
+    @cached_property
+    def index(self) -> int:
+        """Which arm this view is of."""
+        return next(k for k, view in enumerate(self.views) if view is self)
+
+    @cached_property
+    def columns(self) -> slice:
+        """This arm's part of actions and observed states: its joints and its gripper's opening."""
+        widths = [len(view.robot.joints) + 1 for view in self.views]
+        start = sum(widths[: self.index])
+        return slice(start, start + widths[self.index])
 
     def joint(self, name: str) -> int:
         """Raises IntegrityError naming the joints that exist."""
@@ -92,7 +121,8 @@ class Cell:
     @cached_property
     def robot_bodies(self) -> frozenset[int]:
         """The arm's bodies, base included: everything that hangs on the base of its first joint."""
-        base = int(self.model.body_parentid[self.model.jnt_bodyid[self.joint(self.robot.joints[0])]])
+        first = int(self.model.jnt_bodyid[self.joint(self.robot.joints[0])])
+        base = int(self.model.body_parentid[first]) or first
         inside = {base}
         for body in range(base + 1, self.model.nbody):
             if int(self.model.body_parentid[body]) in inside:
@@ -101,11 +131,17 @@ class Cell:
 
     @property
     def home_qpos(self) -> Array:
-        """(nq,) the scene's own initial state with the arm at home and the gripper open."""
+        """(nq,) the scene's own initial state with every arm at home and its gripper open."""
         qpos = self.model.qpos0.copy()
-        qpos[self.arm_qpos] = self.robot.home
-        qpos[self.finger_qpos] = self.robot.gripper.max_opening_m / 2
+        for view in self.views:
+            qpos[view.arm_qpos] = view.robot.home
+            qpos[view.finger_qpos] = view.finger_positions(view.robot.gripper.max_opening_m)
         return qpos
+
+    @property
+    def home_action(self) -> Array:
+        """(sum of n + 1,) every arm stays at home, gripper open."""
+        return np.concatenate([[*view.robot.home, view.robot.gripper.max_opening_m] for view in self.views])
 
     def pose(self, qpos: Array, name: str) -> Array:
         """(4, 4) T_world_object of a free body in a state."""
@@ -132,21 +168,43 @@ class Cell:
 
     def opening(self, qpos: Array) -> float:
         """Distance between the finger pads [m]."""
-        return float(qpos[self.finger_qpos].sum())
+        gripper, fingers = self.robot.gripper, qpos[self.finger_qpos]
+        if not gripper.openings_m:
+            return float(fingers.sum())
+        closed, opened = np.array(gripper.finger_positions[0]), np.array(gripper.finger_positions[-1])
+        travel = (np.array(gripper.finger_positions) - closed) @ (opened - closed)
+        return float(np.interp((fingers - closed) @ (opened - closed), travel, gripper.openings_m))
+
+    def finger_positions(self, opening: float) -> Array:
+        """(f,) positions of the finger joints at an opening [m], nothing in between them."""
+        gripper = self.robot.gripper
+        if not gripper.openings_m:
+            return np.full(len(gripper.finger_joints), opening / 2)
+        rows = np.array(gripper.finger_positions)
+        return np.array([np.interp(opening, gripper.openings_m, column) for column in rows.T])
+
+    def gripper_target(self, opening: float) -> float:
+        """Value of the gripper's actuator for an opening [m]."""
+        gripper = self.robot.gripper
+        if gripper.openings_m:
+            return float(np.interp(opening, gripper.openings_m, gripper.ctrls))
+        share = opening / gripper.max_opening_m
+        return gripper.closed_ctrl + share * (gripper.open_ctrl - gripper.closed_ctrl)
 
     def ctrl(self, action: NDArray[np.float32]) -> Array:
-        """(nu,) actuator targets of an action row: arm joints [rad], gripper opening [m].
+        """(nu,) actuator targets of an action row: per arm its joints [rad], then its gripper's opening [m].
 
         The action is taken in the precision in which it is recorded, so that a recording replays to the bit.
         """
         row = np.asarray(action, dtype=np.float32).astype(float)
-        gripper = self.robot.gripper
         ctrl = np.zeros(self.model.nu)
-        ctrl[self.arm_ctrl] = row[:-1]
-        share = row[-1] / gripper.max_opening_m
-        ctrl[self.gripper_ctrl] = gripper.closed_ctrl + share * (gripper.open_ctrl - gripper.closed_ctrl)
+        for view in self.views:
+            *joints, opening = row[view.columns]
+            ctrl[view.arm_ctrl] = joints
+            ctrl[view.gripper_ctrl] = view.gripper_target(opening)
         return ctrl
 
     def observed(self, qpos: Array) -> NDArray[np.float32]:
-        """(n + 1,) what the robot senses of itself: arm joints [rad], gripper opening [m]."""
-        return np.append(qpos[self.arm_qpos], self.opening(qpos)).astype(np.float32)
+        """(sum of n + 1,) what the robots sense of themselves: per arm its joints [rad], its gripper's opening [m]."""
+        parts = [np.append(qpos[view.arm_qpos], view.opening(qpos)) for view in self.views]
+        return np.concatenate(parts).astype(np.float32)

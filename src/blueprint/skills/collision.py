@@ -103,7 +103,7 @@ class CollisionWorld:
     def _detect(self, joints: Array, opening: float) -> None:
         data, cell = self._data, self.cell
         data.qpos[cell.arm_qpos] = joints
-        data.qpos[cell.finger_qpos] = opening / 2
+        data.qpos[cell.finger_qpos] = cell.finger_positions(opening)
         self._mj.mj_kinematics(self._model, data)
         if self._carried is not None:
             name, T_tool_object = self._carried

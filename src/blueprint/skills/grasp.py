@@ -71,7 +71,7 @@ def gripper_shape(cell: Cell) -> GripperShape:
     model, gripper = cell.model, cell.robot.gripper
     data = mujoco.MjData(model)
     data.qpos[:] = cell.home_qpos
-    data.qpos[cell.finger_qpos] = 0.0
+    data.qpos[cell.finger_qpos] = cell.finger_positions(0.0)
     mujoco.mj_kinematics(model, data)
     T_tool_world = np.eye(4)
     T_tool_world[:3, :3] = data.site_xmat[cell.tool_site].reshape(3, 3)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,16 +42,38 @@ class Rollout:
         return self.simulation.qpos[self.cell.arm_qpos]
 
     @property
+    def action(self) -> Array:
+        """(sum of n + 1,) the last action of all arms; before the first one, that which keeps them at home."""
+        actions = self.rows.get("action")
+        return self.cell.home_action if not actions else actions[-1].astype(float)
+
+    @property
     def commanded(self) -> Array:
         """(n,) last commanded arm configuration: where a motion must start lest the command jump."""
-        actions = self.rows.get("action")
-        return np.array(self.cell.robot.home) if not actions else actions[-1][:-1].astype(float)
+        return self.action[self.cell.columns][:-1]
+
+    def view(self, k: int) -> Rollout:
+        """The same rollout, its frames shared, as the k-th arm drives it."""
+        return replace(self, cell=self.cell.view(k))
 
     def run(self, segment: str, targets: Array, opening: Array | float) -> None:
-        """Follow joint targets (K, n), one per frame, with gripper openings (K,) or one for all [m]."""
-        openings = np.broadcast_to(np.asarray(opening, dtype=float), len(targets))
-        for joints, gap in zip(targets, openings, strict=True):
-            action = np.append(joints, gap).astype(np.float32)
+        """Follow joint targets (K, n), one per frame, with gripper openings (K,) or one for all [m].
+
+        The other arms stay where they are commanded to be.
+        """
+        self.run_together(segment, {self.cell.index: (targets, opening)})
+
+    def run_together(self, segment: str, motions: Mapping[int, tuple[Array, Array | float]]) -> None:
+        """Several arms at once: index of the arm -> targets (K, n), openings. The shorter motion waits at its end."""
+        frames = max(len(targets) for targets, _ in motions.values())
+        rows = np.tile(self.action, (frames, 1))
+        for k, (targets, opening) in motions.items():
+            if len(targets):
+                own = np.column_stack([targets, np.broadcast_to(np.asarray(opening, dtype=float), len(targets))])
+                columns = self.cell.view(k).columns
+                rows[: len(own), columns], rows[len(own) :, columns] = own, own[-1]
+        for row in rows:
+            action = row.astype(np.float32)
             ctrl = self.cell.ctrl(action)
             self._note(action, ctrl, SEGMENTS.index(segment))
             self.simulation.advance(ctrl, 1.0 / self.fps)

@@ -34,8 +34,7 @@ def varied_start(
         if not _apart(cell, polygon, base, qpos):
             continue
         simulation = simulator.open(cell.file, qpos)
-        home = np.append(cell.robot.home, cell.robot.gripper.max_opening_m).astype(np.float32)
-        simulation.advance(cell.ctrl(home), SETTLE_S)
+        simulation.advance(cell.ctrl(cell.home_action.astype(np.float32)), SETTLE_S)
         settled = simulation.qpos
         simulation.close()
         if _still(cell, qpos, settled):
