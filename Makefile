@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: env demo test check bars-spine bars-scenes test-lerobot clean
+.PHONY: env demo test check bars-spine bars-scenes bars-episodes test-lerobot clean
 
 env: $(VENV)/.runtime
 
@@ -37,6 +37,9 @@ bars-spine: env
 
 bars-scenes: $(VENV)/.dev
 	$(BIN)/python -m bench.bars_scenes
+
+bars-episodes: $(VENV)/.dev
+	$(BIN)/python -m bench.bars_episodes
 
 # the real lerobot, in its own environment, reads every dataset given: make test-lerobot DATASETS="DIR/outputs/dataset"
 test-lerobot: $(VENV)/.dev $(VENV)-lerobot/.ready

@@ -87,7 +87,7 @@ def demonstrations(name: str, folder: Path, seeds: int) -> tuple[Workcell, list[
     """The workcell, objects with tasks, objects that fit but got none, the episodes, and their seconds on the clock."""
     simscene = simscene_of(name, folder)
     cell = workcell(simscene, WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
-    offered = tasks(cell, simscene, TasksConfig(), _fresh(folder / "tasks")).save(folder / "tasks")
+    offered = tasks(cell, simscene, SimulatorMujoco(), TasksConfig(), _fresh(folder / "tasks")).save(folder / "tasks")
     narrow = fitting(simscene, cell.robot.gripper.max_opening_m)
     fits = [body.name for body in simscene.bodies if body.name in narrow or cell.reachable[body.name]]
     by_object = {thing: [t for t in offered.tasks if t.object == thing] for thing in fits}
@@ -142,7 +142,7 @@ def _judged(workcell_: Workcell, task: Task, run: Rerun, fps: int) -> bool:
     inside = run.contacts[:, 0] < len(run.qpos) - 1
     evidence = Evidence(
         model=cell.model,
-        robot=cell.robot,
+        robots=(cell.robot,),
         objects=cell.objects,
         qpos=run.qpos[:-1],
         contacts=run.contacts[inside],

@@ -41,7 +41,7 @@ def scene_of(workcell: Workcell) -> SimScene:
 
 @pytest.fixture(scope="module")
 def offered(workcell: Workcell, tmp_path_factory: pytest.TempPathFactory) -> TaskSet:
-    return tasks(workcell, scene_of(workcell), TasksConfig(), tmp_path_factory.mktemp("tasks"))
+    return tasks(workcell, scene_of(workcell), SimulatorMujoco(), TasksConfig(), tmp_path_factory.mktemp("tasks"))
 
 
 def test_every_object_that_fits_gets_tasks(offered: TaskSet) -> None:
@@ -64,7 +64,7 @@ def test_what_makes_no_sense_is_refused_with_a_reason(offered: TaskSet) -> None:
 
 
 def test_same_seed_same_tasks(workcell: Workcell, offered: TaskSet, tmp_path: Path) -> None:
-    assert tasks(workcell, scene_of(workcell), TasksConfig(), tmp_path) == offered
+    assert tasks(workcell, scene_of(workcell), SimulatorMujoco(), TasksConfig(), tmp_path) == offered
 
 
 def run(workcell: Workcell, out: Path) -> Episodes:

@@ -7,7 +7,28 @@ from typing import Literal
 from blueprint.core.artifact import Model
 from blueprint.model.spatial import Vec2
 
-Family = Literal["lift", "place_region", "place_beside", "place_on", "place_into"]
+Family = Literal[
+    "lift",
+    "place_region",
+    "place_beside",
+    "place_on",
+    "place_into",
+    "stack",
+    "rearrange",
+    "sort",
+    "push",
+    "pull",
+    "open",
+    "close",
+    "turn",
+    "press",
+    "pour",
+    "insert",
+    "wipe",
+    "handover",
+    "carry",
+    "chain",
+]
 
 
 class Goal(Model):
@@ -18,6 +39,8 @@ class Goal(Model):
     place_beside: it rests on the support with a gap to `target` of at most `radius_m`, touching nothing else
     place_on: it rests on `target`, not on the support
     place_into: it rests inside `target`'s opening
+    open, close, turn, press: `joint` (MJCF name) of the object has reached `value` from `value_start` [rad or m]
+    stack, rearrange, sort, chain: every one of `steps` is done, in this order
     """
 
     family: Family
@@ -25,12 +48,34 @@ class Goal(Model):
     center: Vec2 | None = None
     radius_m: float = 0.0
     target: str | None = None
+    joint: str | None = None
+    value_start: float = 0.0
+    value: float = 0.0
+    steps: tuple[Step, ...] = ()
+
+
+class Step(Model):
+    """A part of a task that has several. object: body that this step is about."""
+
+    object: str
+    goal: Goal
 
 
 class Task(Model):
-    """One task of a scene; episodes vary its seed."""
+    """One task of a scene; episodes vary its seed.
+
+    object: body that the task is about; where there are several, that of the first step
+    """
 
     id: str
     object: str
     goal: Goal
     instruction: str
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps of the task; the task itself where it is one."""
+        return self.goal.steps or (Step(object=self.object, goal=self.goal),)
+
+
+Goal.model_rebuild()

@@ -158,11 +158,11 @@ class Cell:
         out[address + 3 : address + 7] = Rotation.from_matrix(T_world_object[:3, :3]).as_quat(scalar_first=True)
         return out
 
-    def alone(self, name: str) -> Array:
-        """(nq,) the initial state with every object but one taken away."""
+    def alone(self, *names: str | None) -> Array:
+        """(nq,) the initial state with every object but these taken away."""
         qpos = self.home_qpos
         for other in self.objects:
-            if other != name:
+            if other not in names:
                 qpos[self.object_qpos[other] : self.object_qpos[other] + 3] += AWAY_M
         return qpos
 

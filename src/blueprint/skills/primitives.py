@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from blueprint.geometry.transforms import invert
 from blueprint.model.episode import FailureCause
-from blueprint.model.task import Task
+from blueprint.model.task import Goal
 from blueprint.skills import motion
 from blueprint.skills.approach import LIFT_M, LINE_STEPS, Approach, approaches, moved_along_z, raised
 from blueprint.skills.cell import Cell
@@ -78,13 +78,13 @@ class Skills:
         self.world.place(qpos)
         return approaches(self.world, self.arm, name, grasps, qpos)
 
-    def can_place(self, task: Task, way: Approach, qpos: Array, rng: np.random.Generator) -> bool:
-        """Whether some place of the task's goal is in reach for the object held by this grasp."""
-        if task.goal.family == "lift":
+    def can_place(self, name: str, goal: Goal, way: Approach, qpos: Array, rng: np.random.Generator) -> bool:
+        """Whether some place of the goal is in reach for the object held by this grasp."""
+        if goal.family == "lift":
             return True
         self.world.place(qpos)
-        held = Held(task.object, invert(way.grasp.T_object_tool), way.grasp.width, way.grasp.opening)
-        return next(self._descents(task, held, qpos, rng), None) is not None
+        held = Held(name, invert(way.grasp.T_object_tool), way.grasp.width, way.grasp.opening)
+        return next(self._descents(goal, held, qpos, rng), None) is not None
 
     # ------------------------------------------------------------------ the skills
 
@@ -107,19 +107,21 @@ class Skills:
         self._follow(rollout, "lift", up, 0.0)
         self._require_held(rollout, name, "dropped")
 
-    def place(self, rollout: Rollout, task: Task, start: Array, opening: float, rng: np.random.Generator) -> None:
+    def place(
+        self, rollout: Rollout, name: str, goal: Goal, start: Array, opening: float, rng: np.random.Generator
+    ) -> None:
         """Move what is held to the goal, set it down, let go and retreat. Raises SkillError.
 
         start: (nq,) the state before the pick: a goal is met by an object that stands as it stood
         """
         qpos = rollout.qpos
-        T_tool_object = invert(self.arm.tool_pose(rollout.joints)) @ self.cell.pose(qpos, task.object)
-        held = Held(task.object, T_tool_object, self.cell.opening(qpos), opening)
-        upright = self.cell.with_pose(qpos, task.object, self.cell.pose(start, task.object))
+        T_tool_object = invert(self.arm.tool_pose(rollout.joints)) @ self.cell.pose(qpos, name)
+        held = Held(name, T_tool_object, self.cell.opening(qpos), opening)
+        upright = self.cell.with_pose(qpos, name, self.cell.pose(start, name))
         self.world.place(upright)
-        down, path = self._way_to_a_place(task, held, upright, rollout.commanded, rng)
+        down, path = self._way_to_a_place(goal, held, upright, rollout.commanded, rng)
         rollout.run("move", motion.time_waypoints(path, self.fast, rollout.fps), 0.0)
-        self._require_held(rollout, task.object, "dropped")
+        self._require_held(rollout, name, "dropped")
         self._follow(rollout, "place", down, 0.0)
         rollout.hold("place", 2, 0.0)
         frames = max(2, round(OPEN_S * rollout.fps))
@@ -135,11 +137,11 @@ class Skills:
     # ------------------------------------------------------------------ parts of skills
 
     def _way_to_a_place(
-        self, task: Task, held: Held, qpos: Array, start: Array, rng: np.random.Generator
+        self, goal: Goal, held: Held, qpos: Array, start: Array, rng: np.random.Generator
     ) -> tuple[Array, Array]:
         """The first descent to a place that there is a free motion to, and that motion. Raises SkillError."""
         cause: FailureCause = "no_ik"
-        for _, down in zip(range(PATHS_TRIED), self._descents(task, held, qpos, rng), strict=False):
+        for _, down in zip(range(PATHS_TRIED), self._descents(goal, held, qpos, rng), strict=False):
             with self.world.holding(held.name, held.T_tool_object):
                 path = self._plan(start, down[0], held.width)
             if path is not None:
@@ -147,10 +149,10 @@ class Skills:
             cause = "no_path"
         raise SkillError(cause, "no place of the goal is in reach with this grasp")
 
-    def _descents(self, task: Task, held: Held, qpos: Array, rng: np.random.Generator) -> Iterator[Array]:
+    def _descents(self, goal: Goal, held: Held, qpos: Array, rng: np.random.Generator) -> Iterator[Array]:
         """Straight descents to places of the goal, clear for what is held and, at their end, for the opened hand."""
-        wanted = targets(self.cell, held.name, task.goal, qpos, rng)
-        if task.goal.family in ("place_region", "place_beside"):
+        wanted = targets(self.cell, held.name, goal, qpos, rng)
+        if goal.family in ("place_region", "place_beside"):
             wanted = [T for T in wanted if self._on_the_table(held.name, T)]
         for T_object in wanted[:PLACES_TRIED]:
             tool = T_object @ invert(held.T_tool_object)

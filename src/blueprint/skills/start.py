@@ -21,13 +21,21 @@ STILL_M, STILL_RAD = 0.004, 0.05  # how far an object may move while settling
 
 
 def varied_start(
-    cell: Cell, polygon: Array, simulator: Simulator, rng: np.random.Generator, jitter_m: float, jitter_rad: float
+    cell: Cell,
+    polygon: Array,
+    simulator: Simulator,
+    rng: np.random.Generator,
+    jitter_m: float,
+    jitter_rad: float,
+    *,
+    base: Array | None = None,
 ) -> Array | None:
     """A settled state (nq,), or None if no variation stands still.
 
-    polygon: (K, 2) table outline; every object moves by at most `jitter_m` along x and y and turns by `jitter_rad`
+    polygon: (K, 2) table outline; base: (nq,) what is varied, else the scene as captured
+    Every object moves by at most `jitter_m` along x and y and turns by `jitter_rad`.
     """
-    base = cell.home_qpos
+    base = cell.home_qpos if base is None else base
     for attempt in range(TRIES):
         share = 1.0 - attempt / TRIES  # from bold to timid: crowded scenes admit only small changes
         qpos = _jittered(cell, base, rng, share * jitter_m, share * jitter_rad)

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.model.task import Goal
+from blueprint.skills.families import family
+from blueprint.skills.scene import TaskScene
 
 Array = NDArray[np.float64]
-
-TEMPLATES: dict[str, tuple[str, ...]] = {
-    "lift": ("pick up the {object}", "lift the {object}", "grasp the {object} and lift it up"),
-    "place_region": (
-        "move the {object} to the {where} of the table",
-        "pick up the {object} and put it down at the {where} of the table",
-        "put the {object} at the {where} of the table",
-    ),
-    "place_beside": ("put the {object} next to the {target}", "place the {object} beside the {target}"),
-    "place_on": ("put the {object} on top of the {target}", "stack the {object} on the {target}"),
-    "place_into": ("put the {object} into the {target}", "place the {object} inside the {target}"),
-}
 
 
 def spoken_names(texts: dict[str, str], positions: dict[str, Array], right: Array) -> dict[str, str]:
@@ -47,14 +38,43 @@ def _ordinal(place: int, count: int) -> str:
     return f"{words[place - 1] if place <= len(words) else f'number {place + 1}'} from the left"
 
 
-def instruction(
-    goal: Goal, name: str, spoken: dict[str, str], polygon: Array, right: Array, rng: np.random.Generator
-) -> str:
-    """One sentence without a full stop. polygon: (K, 2) table outline, to say where on it a region is."""
-    template = TEMPLATES[goal.family][int(rng.integers(len(TEMPLATES[goal.family])))]
-    where = "" if goal.center is None else _where(np.array(goal.center), polygon, right)
-    target = "" if goal.target is None else spoken[goal.target]
-    return template.format(object=spoken[name], target=target, where=where)
+@dataclass(frozen=True)
+class Wording:
+    """Sentences about one scene.
+
+    spoken: what to call every body and joint; table: (K, 2) outline; right: (2,) the viewer's right in the world's xy
+    """
+
+    spoken: dict[str, str]
+    table: Array
+    right: Array
+
+    @staticmethod
+    def of(scene: TaskScene, right: Array) -> Wording:
+        cell, qpos = scene.cell, scene.cell.home_qpos
+        texts = {name: body.text for name, body in scene.bodies.items()}
+        places = {
+            name: cell.pose(qpos, name)[:2, 3] if name in cell.objects else np.array(body.pose.position[:2])
+            for name, body in scene.bodies.items()
+        }
+        joints = {joint: _words(joint) for body in scene.bodies.values() for joint in body.joints}
+        return Wording(spoken_names(texts, places, right) | joints, scene.table, right)
+
+    def of_goal(self, name: str, goal: Goal, rng: np.random.Generator) -> str:
+        """One sentence without a full stop. name: of the body that the goal is about."""
+        templates = family(goal.family).TEMPLATES[goal.family]
+        return templates[int(rng.integers(len(templates)))].format(
+            object=self.spoken[name],
+            target="" if goal.target is None else self.spoken[goal.target],
+            where="" if goal.center is None else _where(np.array(goal.center), self.table, self.right),
+            part="" if goal.joint is None else self.spoken[goal.joint],
+            steps=", then ".join(self.of_goal(step.object, step.goal, rng) for step in goal.steps),
+        )
+
+
+def _words(joint: str) -> str:
+    """A joint's name in the MJCF as words: its last part, without what says that it is a joint."""
+    return joint.rpartition("/")[2].removesuffix("_joint").replace("_", " ")
 
 
 def _where(spot: Array, polygon: Array, right: Array) -> str:

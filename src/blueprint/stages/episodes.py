@@ -26,18 +26,16 @@ from blueprint.model.episode import Attempt, EpisodeRecord, FailureCause
 from blueprint.model.task import Task
 
 if TYPE_CHECKING:
-    from blueprint.skills.approach import Approach
+    from blueprint.skills.families import Way
     from blueprint.skills.goals import Verdict
-    from blueprint.skills.grasp import Grasp
-    from blueprint.skills.primitives import Skills
     from blueprint.skills.rollout import Rollout
+    from blueprint.skills.scene import TaskScene
 
 Array = NDArray[np.float64]
 
 RECORD_FILE, STATES_FILE = "record.json", "states.npz"
 STARTS_TRIED = 10  # variations of the start, until one is found from which the task can be planned
 WIDER = 0.3  # by how much of the jitter each next variation is wider: what stands crammed needs room
-WAYS_TRIED = 30  # grasps tried for reach and place, before a start is given up
 
 
 class EpisodesConfig(Config):
@@ -61,9 +59,7 @@ class EpisodesConfig(Config):
 class Plan:
     """What all episodes share, made once and inherited by the processes that run them."""
 
-    skills: Skills
-    grasps: dict[str, tuple[Grasp, ...]]
-    simulator: Simulator
+    scene: TaskScene
     cfg: EpisodesConfig
 
 
@@ -94,16 +90,12 @@ def episodes(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: Ep
 
 
 def _prepare(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig) -> Plan:
-    from blueprint.skills.cell import Cell
-    from blueprint.skills.grasp import gripper_shape, sample_grasps
-    from blueprint.skills.primitives import Skills
+    from blueprint.skills.scene import TaskScene
 
-    cell = Cell.load(workcell.path(workcell.mjcf), workcell.robot, workcell.objects)
-    gripper, grasps = gripper_shape(cell), {}
-    for name in sorted({task.object for task in taskset.tasks}):
-        rng = np.random.default_rng([cfg.seed, cell.objects.index(name)])
-        grasps[name] = sample_grasps(cell, gripper, name, cell.home_qpos, rng, samples=cfg.grasp_samples)
-    return Plan(Skills.of(cell, np.array(workcell.table_polygon)), grasps, simulator, cfg)
+    scene = TaskScene.of(workcell, simulator, cfg.seed, jitter_m=cfg.jitter_m, samples=cfg.grasp_samples)
+    for name in sorted({step.object for task in taskset.tasks for step in task.steps} & {*scene.cell.objects}):
+        scene.grasps(name)
+    return Plan(scene, cfg)
 
 
 # ------------------------------------------------------------------ one episode
@@ -123,14 +115,14 @@ def _run_episode(plan: Plan, item: tuple[int, Task], folder: Path) -> None:
         attempts.append(_failed("unstable_start", "no variation of the start stands still"))
     for _, way in zip(range(plan.cfg.retries + 1), ways, strict=False):
         assert start is not None
-        rollout, attempt = _attempt(plan, task, way, start, rng)
+        rollout, attempt = _attempt(plan, task, way, start)
         attempts.append(attempt)
-        grasp_class = way.grasp.kind
+        grasp_class = way.kind
         if attempt.success:
             rollout.save(folder / STATES_FILE)
             break
     if not attempts:
-        attempts.append(_failed("no_grasp", f"no grasp of {task.object} leads to the goal"))
+        attempts.append(_failed("no_grasp", f"no way to {task.goal.family} with {task.object} from any start"))
     success = attempts[-1].success
     record = EpisodeRecord(
         index=index,
@@ -149,50 +141,40 @@ def _failed(cause: FailureCause, detail: str) -> Attempt:
     return Attempt(success=False, cause=cause, detail=detail, checks=(), seconds=0.0)
 
 
-def _start(plan: Plan, task: Task, rng: np.random.Generator) -> tuple[Array | None, Iterator[Approach]]:
-    """A settled start (nq,) and the ways to the object that lead to the goal from there, best first."""
+def _start(plan: Plan, task: Task, rng: np.random.Generator) -> tuple[Array | None, Iterator[Way]]:
+    """A settled start (nq,) and the ways to do the task from there, best first."""
     import itertools
 
+    from blueprint.skills.families import family
     from blueprint.skills.start import varied_start
 
+    scene, known = plan.scene, family(task.goal.family)
     start: Array | None = None
     for variation in range(STARTS_TRIED):
+        base = known.arrange(scene, task, scene.cell.home_qpos, rng)
         jitter_m, jitter_deg = ((1 + WIDER * variation) * jitter for jitter in (plan.cfg.jitter_m, plan.cfg.jitter_deg))
         qpos = varied_start(
-            plan.skills.cell, plan.skills.table, plan.simulator, rng, jitter_m, float(np.deg2rad(jitter_deg))
+            scene.cell, scene.table, scene.simulator, rng, jitter_m, float(np.deg2rad(jitter_deg)), base=base
         )
         if qpos is None:
             continue
         start = qpos
-        ways = _ways(plan, task, start, rng)
+        ways = known.ways(scene, task, start, rng)
         first = next(ways, None)
         if first is not None:
             return start, itertools.chain([first], ways)
     return start, iter(())
 
 
-def _ways(plan: Plan, task: Task, start: Array, rng: np.random.Generator) -> Iterator[Approach]:
-    from blueprint.skills.grasp import available
-
-    skills = plan.skills
-    grasps = available(skills.cell, skills.gripper, task.object, plan.grasps[task.object], start)
-    for _, way in zip(range(WAYS_TRIED), skills.ways(task.object, grasps, start), strict=False):
-        if skills.can_place(task, way, start, rng):
-            yield way
-
-
-def _attempt(plan: Plan, task: Task, way: Approach, start: Array, rng: np.random.Generator) -> tuple[Rollout, Attempt]:
+def _attempt(plan: Plan, task: Task, way: Way, start: Array) -> tuple[Rollout, Attempt]:
     from blueprint.skills.primitives import SkillError
     from blueprint.skills.rollout import Rollout
 
-    skills, lift = plan.skills, task.goal.family == "lift"
-    simulation = plan.simulator.open(skills.cell.file, start)
-    rollout = Rollout(simulation, skills.cell, plan.cfg.fps)
+    cell = plan.scene.cell
+    simulation = plan.scene.simulator.open(cell.file, start)
+    rollout = Rollout(simulation, cell, plan.cfg.fps)
     try:
-        skills.pick(rollout, task.object, way)
-        if not lift:
-            skills.place(rollout, task, start, way.grasp.opening, rng)
-        skills.rest(rollout, 0.0 if lift else way.grasp.opening)
+        way.run(rollout)
     except SkillError as error:
         attempt = Attempt(
             success=False, cause=error.cause, detail=error.detail, checks=(), seconds=rollout.frames / rollout.fps
@@ -216,7 +198,7 @@ def _judge(task: Task, rollout: Rollout) -> Verdict:
     arrays, cell = rollout.arrays(), rollout.cell
     evidence = Evidence(
         model=cell.model,
-        robot=cell.robot,
+        robots=(cell.robot,),
         objects=cell.objects,
         qpos=arrays["qpos"],
         contacts=arrays["contacts"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from blueprint.backends.protocols import Simulator
 from blueprint.core.artifact import Config
 from blueprint.core.errors import InfeasibleError
 from blueprint.core.report import progress
@@ -20,12 +20,9 @@ from blueprint.model.task import Family, Task
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from blueprint.skills.approach import Approach
-    from blueprint.skills.cell import Cell
-    from blueprint.skills.grasp import Grasp
+    from blueprint.skills.scene import TaskScene
 
 SCENE_CAMERA = "scene"
-WAYS_TRIED = 6  # grasps per task before it counts as out of reach
 
 
 class TasksConfig(Config):
@@ -40,32 +37,29 @@ class TasksConfig(Config):
     seed: int = 0
 
 
-@stage(version="1", timeout_s=900.0)
-def tasks(workcell: Workcell, simscene: SimScene, cfg: TasksConfig, out: Path) -> TaskSet:
+@stage(version="2", timeout_s=1800.0)
+def tasks(workcell: Workcell, simscene: SimScene, simulator: Simulator, cfg: TasksConfig, out: Path) -> TaskSet:
     """Tasks that the geometry suggests and the arm can do, each with an instruction.
 
     Raises InfeasibleError when there is none.
     """
-    from blueprint.skills.cell import Cell
-    from blueprint.skills.proposals import proposals
-    from blueprint.skills.wording import instruction, spoken_names
+    from blueprint.skills.families import family
+    from blueprint.skills.scene import TaskScene
+    from blueprint.skills.wording import Wording
 
+    scene = TaskScene.of(workcell, simulator, cfg.seed, jitter_m=cfg.jitter_m, pairs=cfg.targets_per_object)
     rng = np.random.default_rng(cfg.seed)
-    cell = Cell.load(workcell.path(workcell.mjcf), workcell.robot, workcell.objects)
-    polygon, right = np.array(workcell.table_polygon), _viewers_right(simscene)
-    offered = list(proposals(cell, polygon, cfg.jitter_m, cfg.families, cfg.targets_per_object, rng))
-    positions = {name: cell.pose(cell.home_qpos, name)[:2, 3] for name in cell.objects}
-    spoken = spoken_names({body.name: body.text for body in workcell.bodies}, positions, right)
-    feasible = _Feasibility(cell, polygon, workcell.reachable, cfg.seed)
+    wording = Wording.of(scene, _viewers_right(simscene))
+    offers = [offer for name in cfg.families for offer in family(name).propose(scene, name, rng)]
     made: list[Task] = []
     refused: dict[str, str] = {}
-    for offer in progress(offered, len(offered), "tasks"):
+    for offer in progress(offers, len(offers), "tasks"):
         if offer.goal is None:
             refused[offer.id] = offer.reason
             continue
-        text = instruction(offer.goal, offer.object, spoken, polygon, right, rng)
+        text = wording.of_goal(offer.object, offer.goal, rng)
         task = Task(id=offer.id, object=offer.object, goal=offer.goal, instruction=text)
-        reason = feasible.why_not(task)
+        reason = why_not(scene, task, cfg.seed)
         if reason:
             refused[task.id] = reason
         else:
@@ -94,32 +88,19 @@ def _viewers_right(simscene: SimScene) -> NDArray[np.float64]:
     return right / np.linalg.norm(right)
 
 
-class _Feasibility:
-    """Asks the arm, grasps of each object computed once."""
+def why_not(scene: TaskScene, task: Task, seed: int) -> str:
+    """Why the task cannot be done from where things were captured, or "".
 
-    def __init__(self, cell: Cell, table: NDArray[np.float64], reachable: dict[str, bool], seed: int) -> None:
-        from blueprint.skills.grasp import available, sample_grasps
-        from blueprint.skills.primitives import Skills
+    What is hemmed in where it stands is asked alone on the table: starts will vary until it is not.
+    """
+    from blueprint.skills.families import family
 
-        self._skills, self._qpos, self._seed = Skills.of(cell, table), cell.home_qpos, seed
-        gripper, rng = self._skills.gripper, np.random.default_rng(seed)
-        self._ways = {}
-        for name in cell.objects:
-            grasps = sample_grasps(cell, gripper, name, self._qpos, rng) if reachable.get(name) else ()
-            free = available(cell, gripper, name, grasps, self._qpos)
-            self._ways[name] = self._first_ways(name, free, self._qpos)
-            if not self._ways[name]:  # hemmed in where it stands: starts will vary until it is not
-                self._ways[name] = self._first_ways(name, grasps, cell.alone(name))
-
-    def _first_ways(self, name: str, grasps: Iterable[Grasp], qpos: NDArray[np.float64]) -> list[Approach]:
-        return [way for way, _ in zip(self._skills.ways(name, grasps, qpos), range(WAYS_TRIED), strict=False)]
-
-    def why_not(self, task: Task) -> str:
-        """Why the task is out of reach, or ""."""
-        ways = self._ways[task.object]
-        if not ways:
-            return f"{task.object} cannot be grasped: too wide for the gripper or out of reach"
-        for way in ways:
-            if self._skills.can_place(task, way, self._qpos, np.random.default_rng(self._seed)):
-                return ""
-        return "no place of the goal is in reach with any grasp"
+    known, cell = family(task.goal.family), scene.cell
+    named = [name for step in task.steps for name in (step.object, step.goal.target)]
+    start = cell.home_qpos
+    for qpos in (cell.home_qpos, cell.alone(*named)):
+        rng = np.random.default_rng(seed)
+        start = known.arrange(scene, task, qpos, rng)
+        if next(known.ways(scene, task, start, rng), None) is not None:
+            return ""
+    return known.why_none(scene, task, start)

@@ -1,4 +1,4 @@
-"""Tasks that a scene suggests, from its geometry alone, and why others make no sense; reach is asked later."""
+"""One object, one grasp: lift it, or put it somewhere."""
 
 from __future__ import annotations
 
@@ -8,14 +8,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from blueprint.model.task import Family, Goal
+from blueprint.model.task import Family, Goal, Task
+from blueprint.skills.approach import Approach
 from blueprint.skills.cell import Cell
+from blueprint.skills.families import Proposal, Way
 from blueprint.skills.mounting import edge_distance
 from blueprint.skills.placement import footprint, height_range, outline_gap, surface_height
+from blueprint.skills.rollout import Rollout
+from blueprint.skills.scene import TaskScene
 
 Array = NDArray[np.float64]
 
-FAMILIES: tuple[Family, ...] = ("lift", "place_region", "place_beside", "place_on", "place_into")
+TEMPLATES: dict[Family, tuple[str, ...]] = {
+    "lift": ("pick up the {object}", "lift the {object}", "grasp the {object} and lift it up"),
+    "place_region": (
+        "move the {object} to the {where} of the table",
+        "pick up the {object} and put it down at the {where} of the table",
+        "put the {object} at the {where} of the table",
+    ),
+    "place_beside": ("put the {object} next to the {target}", "place the {object} beside the {target}"),
+    "place_on": ("put the {object} on top of the {target}", "stack the {object} on the {target}"),
+    "place_into": ("put the {object} into the {target}", "place the {object} inside the {target}"),
+}
+WAYS_TRIED = 30  # grasps tried for reach and place, before a start is given up
 LIFT_HEIGHT_M = 0.08
 REGION_RADIUS_M = 0.05
 BESIDE_GAP_M = 0.06
@@ -29,44 +44,70 @@ OPENING_GAP_M = 0.008  # around what is put into it
 SPOTS = 300
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """goal None: refused for `reason`."""
-
-    object: str
-    goal: Goal | None
-    id: str
-    reason: str = ""
-
-
-def proposals(
-    cell: Cell, polygon: Array, jitter_m: float, families: tuple[Family, ...], pairs: int, rng: np.random.Generator
-) -> Iterator[Proposal]:
-    """Every family for every object; at most `pairs` targets per object and family, chosen by `rng`.
-
-    polygon: (K, 2) table outline; jitter_m: how far objects may start from where they stand in the scene
-    """
-    for name in cell.objects:
-        if "lift" in families:
+def propose(scene: TaskScene, family: Family, rng: np.random.Generator) -> Iterator[Proposal]:
+    """The family for every object; at most `scene.pairs` targets per object, chosen by `rng`."""
+    for name in scene.cell.objects:
+        if family == "lift":
             yield Proposal(name, Goal(family="lift", height_m=LIFT_HEIGHT_M), f"lift-{name}")
-        if "place_region" in families:
-            yield _region(cell, name, polygon, jitter_m, rng)
-        for family in ("place_beside", "place_on", "place_into"):
-            if family in families:
-                yield from _with_targets(cell, name, family, pairs, rng)
+        elif family == "place_region":
+            yield _region(scene, name, rng)
+        else:
+            yield from _with_targets(scene, name, family, rng)
 
 
-def _region(cell: Cell, name: str, polygon: Array, jitter_m: float, rng: np.random.Generator) -> Proposal:
+def arrange(scene: TaskScene, task: Task, qpos: Array, rng: np.random.Generator) -> Array:
+    """Starts are varied from the scene as captured."""
+    return qpos
+
+
+def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -> Iterator[Way]:
+    """Grasps from which the goal is in reach."""
+    tried = zip(range(WAYS_TRIED), scene.ways_to(task.object, start), strict=False)
+    for _, approach in tried:
+        if scene.skills.can_place(task.object, task.goal, approach, start, rng):
+            yield PickAndPlace(scene, task, approach, start, rng)
+
+
+def why_none(scene: TaskScene, task: Task, start: Array) -> str:
+    if next(scene.ways_to(task.object, start), None) is None:
+        return f"{task.object} cannot be grasped: too wide for the gripper or out of reach"
+    return "no place of the goal is in reach with any grasp"
+
+
+@dataclass(frozen=True)
+class PickAndPlace:
+    """start: (nq,) the state that `approach` was planned for."""
+
+    scene: TaskScene
+    task: Task
+    approach: Approach
+    start: Array
+    rng: np.random.Generator
+
+    @property
+    def kind(self) -> str:
+        return self.approach.grasp.kind
+
+    def run(self, rollout: Rollout) -> None:
+        skills, goal, opening = self.scene.skills, self.task.goal, self.approach.grasp.opening
+        skills.pick(rollout, self.task.object, self.approach)
+        if goal.family != "lift":
+            skills.place(rollout, self.task.object, goal, self.start, opening, self.rng)
+        skills.rest(rollout, 0.0 if goal.family == "lift" else opening)
+
+
+def _region(scene: TaskScene, name: str, rng: np.random.Generator) -> Proposal:
     """Among random spots on the table, the one with the most room around it."""
-    qpos, task = cell.home_qpos, f"place_region-{name}"
+    cell, task = scene.cell, f"place_region-{name}"
+    qpos = cell.home_qpos
     own = footprint(cell, name, cell.pose(qpos, name))
     here = (own.min(axis=0) + own.max(axis=0)) / 2
     others = [footprint(cell, other, cell.pose(qpos, other)) for other in cell.objects if other != name]
-    best, room = None, REGION_GAP_M + jitter_m
+    best, room = None, REGION_GAP_M + scene.jitter_m
     for _ in range(SPOTS):
         spot = here + rng.uniform(*REGION_MOVE_M) * _unit(rng.uniform(0, 2 * np.pi))
         moved = own + spot - here
-        if min(edge_distance(polygon, point) for point in moved) < EDGE_M:
+        if min(edge_distance(scene.table, point) for point in moved) < EDGE_M:
             continue
         free = min((outline_gap(moved, other) for other in others), default=np.inf)
         if free > room:
@@ -77,14 +118,14 @@ def _region(cell: Cell, name: str, polygon: Array, jitter_m: float, rng: np.rand
     return Proposal(name, Goal(family="place_region", center=center, radius_m=REGION_RADIUS_M), task)
 
 
-def _with_targets(cell: Cell, name: str, family: Family, pairs: int, rng: np.random.Generator) -> Iterator[Proposal]:
-    accepted = 0
+def _with_targets(scene: TaskScene, name: str, family: Family, rng: np.random.Generator) -> Iterator[Proposal]:
+    cell, accepted = scene.cell, 0
     for other in rng.permutation([o for o in cell.objects if o != name]).tolist():
         task = f"{family}-{name}-{other}"
         reason = _unfit(cell, name, other, family)
         if reason:
             yield Proposal(name, None, task, reason)
-        elif accepted < pairs:
+        elif accepted < scene.pairs:
             accepted += 1
             radius = BESIDE_GAP_M if family == "place_beside" else 0.0
             yield Proposal(name, Goal(family=family, target=other, radius_m=radius), task)

@@ -1,0 +1,84 @@
+"""What task families read: the workcell with its robots, what stands in it, and how it can be grasped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.backends.protocols import Simulator
+from blueprint.model.artifacts import Workcell
+from blueprint.model.scene import SceneBody
+from blueprint.skills.approach import Approach
+from blueprint.skills.cell import Cell
+from blueprint.skills.grasp import Grasp, available, sample_grasps
+from blueprint.skills.primitives import Skills
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TaskScene:
+    """bodies: everything that stands in the scene; reachable: free body -> whether some grasp of it is in reach.
+
+    team: the skills of every arm, the first first; jitter_m: how far objects may start from where they stand
+    pairs: other objects that one object is brought to, per family; samples: surface points that grasps start from
+    """
+
+    team: tuple[Skills, ...]
+    bodies: dict[str, SceneBody]
+    reachable: dict[str, bool]
+    simulator: Simulator
+    jitter_m: float = 0.0
+    pairs: int = 2
+    samples: int = 160
+    seed: int = 0
+    _grasps: dict[str, tuple[Grasp, ...]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        workcell: Workcell,
+        simulator: Simulator,
+        seed: int,
+        *,
+        jitter_m: float = 0.0,
+        pairs: int = 2,
+        samples: int = 160,
+    ) -> TaskScene:
+        cell = Cell.load(workcell.path(workcell.mjcf), workcell.robot, workcell.objects)
+        team = (Skills.of(cell, np.array(workcell.table_polygon)),)
+        bodies = {body.name: body for body in workcell.bodies}
+        return TaskScene(
+            team, bodies, workcell.reachable, simulator, jitter_m=jitter_m, pairs=pairs, samples=samples, seed=seed
+        )
+
+    @property
+    def skills(self) -> Skills:
+        return self.team[0]
+
+    @property
+    def cell(self) -> Cell:
+        return self.team[0].cell
+
+    @property
+    def table(self) -> Array:
+        """(K, 2) outline of the table."""
+        return self.team[0].table
+
+    def grasps(self, name: str) -> tuple[Grasp, ...]:
+        """Grasps of a free body, best first, made once; () for one that is out of reach."""
+        if name not in self._grasps:
+            rng = np.random.default_rng([self.seed, self.cell.objects.index(name)])
+            self._grasps[name] = (
+                sample_grasps(self.cell, self.skills.gripper, name, self.cell.home_qpos, rng, samples=self.samples)
+                if self.reachable.get(name)
+                else ()
+            )
+        return self._grasps[name]
+
+    def ways_to(self, name: str, start: Array) -> Iterator[Approach]:
+        """Approaches to an object from a state that nothing blocks, best grasp first."""
+        free = available(self.cell, self.skills.gripper, name, self.grasps(name), start)
+        return self.skills.ways(name, free, start)
