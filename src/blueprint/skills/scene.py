@@ -35,7 +35,7 @@ class TaskScene:
     pairs: int = 2
     samples: int = 160
     seed: int = 0
-    _grasps: dict[str, tuple[Grasp, ...]] = field(default_factory=dict)
+    _grasps: dict[tuple[int, str], tuple[Grasp, ...]] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -47,8 +47,8 @@ class TaskScene:
         pairs: int = 2,
         samples: int = 160,
     ) -> TaskScene:
-        cell = Cell.load(workcell.path(workcell.mjcf), workcell.robot, workcell.objects)
-        team = (Skills.of(cell, np.array(workcell.table_polygon)),)
+        cell = Cell.load(workcell.path(workcell.mjcf), workcell.robots, workcell.objects)
+        team = tuple(Skills.of(view, np.array(workcell.table_polygon)) for view in cell.views)
         bodies = {body.name: body for body in workcell.bodies}
         return TaskScene(
             team, bodies, workcell.reachable, simulator, jitter_m=jitter_m, pairs=pairs, samples=samples, seed=seed
@@ -67,18 +67,20 @@ class TaskScene:
         """(K, 2) outline of the table."""
         return self.team[0].table
 
-    def grasps(self, name: str) -> tuple[Grasp, ...]:
-        """Grasps of a free body, best first, made once; () for one that is out of reach."""
-        if name not in self._grasps:
+    def grasps(self, name: str, arm: int = 0) -> tuple[Grasp, ...]:
+        """Grasps of a free body for the hand of an arm, best first, made once; () for one that is out of reach."""
+        if (arm, name) not in self._grasps:
             rng = np.random.default_rng([self.seed, self.cell.objects.index(name)])
-            self._grasps[name] = (
-                sample_grasps(self.cell, self.skills.gripper, name, self.cell.home_qpos, rng, samples=self.samples)
+            skills = self.team[arm]
+            self._grasps[arm, name] = (
+                sample_grasps(skills.cell, skills.gripper, name, self.cell.home_qpos, rng, samples=self.samples)
                 if self.reachable.get(name)
                 else ()
             )
-        return self._grasps[name]
+        return self._grasps[arm, name]
 
-    def ways_to(self, name: str, start: Array) -> Iterator[Approach]:
-        """Approaches to an object from a state that nothing blocks, best grasp first."""
-        free = available(self.cell, self.skills.gripper, name, self.grasps(name), start)
-        return self.skills.ways(name, free, start)
+    def ways_to(self, name: str, start: Array, arm: int = 0) -> Iterator[Approach]:
+        """Approaches of an arm to an object from a state that nothing blocks, best grasp first."""
+        skills = self.team[arm]
+        free = available(skills.cell, skills.gripper, name, self.grasps(name, arm), start)
+        return skills.ways(name, free, start)

@@ -198,7 +198,7 @@ def _judge(task: Task, rollout: Rollout) -> Verdict:
     arrays, cell = rollout.arrays(), rollout.cell
     evidence = Evidence(
         model=cell.model,
-        robots=(cell.robot,),
+        robots=cell.robots,
         objects=cell.objects,
         qpos=arrays["qpos"],
         contacts=arrays["contacts"],
