@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blueprint.formats.lerobot_stats import QUANTILES, ColorCounter, faults, merge, of_values, sampled_frames
+from blueprint.formats.lerobot_stats import (
+    QUANTILES,
+    ColorCounter,
+    exact_quantiles,
+    faults,
+    merge,
+    of_values,
+    sampled_frames,
+)
 
 
 def reference(values: np.ndarray) -> dict[str, np.ndarray]:
@@ -53,3 +61,21 @@ def test_as_many_frames_are_sampled_as_lerobot_documents(frames: int, wanted: in
     indices = sampled_frames(frames)
     assert len(indices) == wanted
     assert indices[0] == 0 and indices[-1] == frames - 1
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    kind=st.sampled_from(["float32", "int64", "few"]),
+)
+def test_quantiles_ranked_part_by_part_equal_numpy_on_all(seed: int, lengths: list[int], kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    draw = {
+        "float32": lambda n: rng.normal(0, 10.0 ** rng.integers(-3, 4), (n, 2)).astype(np.float32),
+        "int64": lambda n: rng.integers(-(2**40), 2**40, (n, 2)),
+        "few": lambda n: rng.integers(-1, 2, (n, 2)).astype(np.float32),  # many equal values, and zero
+    }[kind]
+    parts = [draw(n) for n in lengths]
+    found, whole = exact_quantiles(lambda: iter(parts)), np.concatenate(parts).astype(np.float64)
+    for name, q in QUANTILES.items():
+        np.testing.assert_allclose(found[name], np.quantile(whole, q, axis=0), rtol=1e-12, err_msg=name)

@@ -7,7 +7,7 @@ Quantiles here are exact ("linear" interpolation), not binned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -99,6 +99,64 @@ def merge(parts: Sequence[Stats]) -> Stats:
         "count": np.array([count.sum()]),
     }
     return merged | {name: (np.stack([part[name] for part in parts]) * weight).sum(axis=0) for name in QUANTILES}
+
+
+def exact_quantiles(read: Callable[[], Iterable[NDArray[Any]]]) -> Stats:
+    """The quantiles of values too many to hold, each (D,), linearly interpolated as numpy does.
+
+    read: yields all values again, (n, D) float32 or int64 at a time. They are ranked by radix: each pass over them
+    counts the next 16 bits of those that share the bits found so far.
+    """
+    count = sum(len(part) for part in read())
+    places = {name: (count - 1) * q for name, q in QUANTILES.items()}
+    ranks = sorted({int(edge(place)) for place in places.values() for edge in (np.floor, np.ceil)})
+    found = _order_statistics(read, ranks)
+    at = {rank: found[i] for i, rank in enumerate(ranks)}
+    out: Stats = {}
+    for name, place in places.items():
+        low, high = at[int(np.floor(place))], at[int(np.ceil(place))]
+        out[name] = low + (high - low) * (place - np.floor(place))
+    return out
+
+
+def _order_statistics(read: Callable[[], Iterable[NDArray[Any]]], ranks: Sequence[int]) -> NDArray[np.float64]:
+    """(len(ranks), D): the values that would stand at `ranks`, were each column sorted."""
+    first = next(iter(read()))
+    width, kind = first.shape[1], first.dtype
+    bits = 8 * kind.itemsize
+    left = np.tile(np.array(ranks, np.int64)[:, None], (1, width))  # rank among those that share the prefix
+    prefix = np.zeros((len(ranks), width), np.uint64)
+    for shift in range(bits - 16, -1, -16):
+        counts: dict[tuple[int, int], NDArray[np.int64]] = {}
+        for part in read():
+            keys = _sortable(part)
+            for d in range(width):
+                high, digit = keys[:, d] >> np.uint64(shift + 16), (keys[:, d] >> np.uint64(shift)) & np.uint64(0xFFFF)
+                for value in {int(p) for p in prefix[:, d]}:
+                    held = np.bincount(digit[high == np.uint64(value)].astype(np.int64), minlength=1 << 16)
+                    counts[d, value] = counts[d, value] + held if (d, value) in counts else held
+        for r in range(len(ranks)):
+            for d in range(width):
+                below = counts[d, int(prefix[r, d])].cumsum()
+                digit = int(np.searchsorted(below, left[r, d], side="right"))
+                left[r, d] -= below[digit - 1] if digit else 0
+                prefix[r, d] = (int(prefix[r, d]) << 16) | digit
+    return _unsorted(prefix, kind).astype(np.float64)
+
+
+def _sortable(values: NDArray[Any]) -> NDArray[np.uint64]:
+    """Unsigned integers in the order of the values: the sign bit turned, negative floats mirrored."""
+    if values.dtype == np.int64:
+        return values.view(np.uint64) ^ np.uint64(1 << 63)
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+
+
+def _unsorted(keys: NDArray[np.uint64], kind: np.dtype[Any]) -> NDArray[Any]:
+    if kind == np.int64:
+        return (keys ^ np.uint64(1 << 63)).view(np.int64)
+    bits = keys.astype(np.uint32)
+    return np.where(bits >> 31, bits ^ np.uint32(1 << 31), ~bits).astype(np.uint32).view(np.float32)
 
 
 def faults(stats: Mapping[str, Any], shape: tuple[int, ...], *, image: bool) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -158,26 +158,40 @@ def probe(path: Path) -> VideoInfo:
         raise IntegrityError(f"{path} is not a readable video: {error}") from error
 
 
-def concatenate(parts: Sequence[Path], out: Path, *, fps: int) -> list[int]:
-    """Join MP4 files by stream copy into `out`; returns the number of frames of each part.
+class Joiner:
+    """Appends MP4 files to `out` by stream copy: frame k of the whole is exactly k / fps seconds into it."""
 
-    Frame k of part p ends up exactly (frames before p + k) / fps seconds into `out`.
-    Raises IntegrityError when the parts are not of one encoding, or not at `fps` from 0.
-    """
-    counts: list[int] = []
-    with av.open(str(out), "w", options=_MP4) as target:
-        stream: Any = None
-        header = b""
-        for part in parts:
-            with av.open(str(part)) as source:
-                origin: Any = source.streams.video[0]
-                if stream is None:
-                    stream = target.add_stream_from_template(origin, opaque=True)  # AV1's decoder is no encoder
-                    header = bytes(origin.codec_context.extradata or b"")
-                elif bytes(origin.codec_context.extradata or b"") != header:
-                    raise IntegrityError(f"{part} is encoded differently from {parts[0]}", "record the episodes again")
-                counts.append(_copy_packets(source, origin, target, stream, sum(counts), fps, part))
-    return counts
+    def __init__(self, out: Path, fps: int) -> None:
+        self._target: Any = av.open(str(out), "w", options=_MP4)
+        self._fps = fps
+        self._stream: Any = None
+        self._header = b""
+        self._first: Path | None = None
+        self.frames = 0
+
+    def add(self, part: Path) -> int:
+        """Returns the part's number of frames. Raises IntegrityError when it is of another encoding or rate, or does
+        not begin at 0."""
+        with av.open(str(part)) as source:
+            origin: Any = source.streams.video[0]
+            header = bytes(origin.codec_context.extradata or b"")
+            if self._stream is None:
+                self._stream = self._target.add_stream_from_template(origin, opaque=True)  # AV1's decoder is no encoder
+                self._header, self._first = header, part
+            elif header != self._header:
+                raise IntegrityError(f"{part} is encoded differently from {self._first}", "record the episodes again")
+            count = _copy_packets(source, origin, self._target, self._stream, self.frames, self._fps, part)
+        self.frames += count
+        return count
+
+    def close(self) -> None:
+        self._target.close()
+
+
+def concatenate(parts: Sequence[Path], out: Path, *, fps: int) -> list[int]:
+    """Join MP4 files into `out`; returns the number of frames of each. Raises as `Joiner.add` does."""
+    with closing(Joiner(out, fps)) as joiner:
+        return [joiner.add(part) for part in parts]
 
 
 def _copy_packets(source: Any, origin: Any, target: Any, stream: Any, first: int, fps: int, part: Path) -> int:
