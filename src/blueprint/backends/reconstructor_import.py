@@ -205,6 +205,7 @@ def _joints(thing: Thing, names: list[str], T_object_world: Array, file: str) ->
                 limits=joint.limits,
                 damping=joint.damping,
                 friction=joint.friction,
+                stiffness=joint.stiffness,
                 confidence=1.0,
                 source="asset",
                 evidence=(f"{joint.type} joint {joint.name} of {file}",),

@@ -78,6 +78,7 @@ class GivenJoint:
     limits: tuple[float, float] = (0.0, 0.0)
     damping: float | None = None
     friction: float | None = None
+    stiffness: float | None = None
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,7 @@ def _part(asset: ET.Element, carrier: ET.Element, item: PhysicalObject, part: Ph
         range=(lower, upper) if np.isfinite([lower, upper]).all() else None,
         damping=joint.damping,
         frictionloss=joint.friction,
+        stiffness=joint.stiffness,
     )
     _inertial(body, part.mass_kg, part.inertia)
     _colliders(asset, body, name, part.colliders, item)

@@ -287,6 +287,7 @@ def _joint(scene: _Mjcf, j: int, kind: Any, parent: int, child: int) -> GivenJoi
         (low, high),
         float(m.dof_damping[dof]) or None,
         float(m.dof_frictionloss[dof]) or None,
+        float(m.jnt_stiffness[j]) or None,
     )
 
 

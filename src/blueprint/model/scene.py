@@ -44,6 +44,7 @@ class Joint(Model):
 
     axis: unit, right-handed; limits: lower, upper [rad] or [m], 0 = as captured; damping, friction: [N m s/rad], [N m]
     or [N s/m], [N]; None = by the physics stage; evidence: what spoke for it, strongest first
+    stiffness: of a spring that pulls back to 0 [N m/rad] or [N/m], as of a button; None = there is none
     """
 
     name: str
@@ -55,6 +56,7 @@ class Joint(Model):
     limits: tuple[float, float]
     damping: float | None = None
     friction: float | None = None
+    stiffness: float | None = None
     confidence: float
     source: Literal["asset", "user", "category", "model", "geometry"]
     evidence: tuple[str, ...] = ()
