@@ -6,6 +6,7 @@ from typing import Literal
 
 from blueprint.core.artifact import Model
 from blueprint.model.task import Task
+from blueprint.model.variation import Variation
 
 FailureCause = Literal[
     "no_grasp",
@@ -30,14 +31,34 @@ class Check(Model):
     passed: bool
 
 
+class Recovery(Model):
+    """The robot saw that something went wrong, planned again and went on, within one attempt.
+
+    cause, detail: what it saw; frame: the first of the `frames` in which it backs off (segment `recover`)
+    """
+
+    cause: FailureCause
+    detail: str
+    frame: int
+    frames: int
+
+
 class Attempt(Model):
-    """One try at a task from one start. cause: None on success."""
+    """One try at a task from one start. cause: None on success.
+
+    states: `.npz` file of the artifact with its `frames`, as in `Episodes`; of failures only where they are kept
+    grasp_class: the kind of way in which it was tried
+    """
 
     success: bool
     cause: FailureCause | None
     detail: str
     checks: tuple[Check, ...]
     seconds: float  # simulated
+    states: str | None = None
+    frames: int = 0
+    grasp_class: str = ""
+    recoveries: tuple[Recovery, ...] = ()
 
 
 class EpisodeRecord(Model):
@@ -45,6 +66,7 @@ class EpisodeRecord(Model):
 
     states: `.npz` file of the artifact; see `Episodes`
     grasp_class: e.g. "top", "side"
+    variation: None in episodes of earlier versions
     """
 
     index: int
@@ -55,6 +77,17 @@ class EpisodeRecord(Model):
     states: str | None
     frames: int
     grasp_class: str
+    variation: Variation | None = None
+
+    @property
+    def recoveries(self) -> tuple[Recovery, ...]:
+        """Those of the last attempt: the one that `states` hold."""
+        return self.attempts[-1].recoveries if self.attempts else ()
+
+    @property
+    def mjcf(self) -> str | None:
+        """The model of its states, a file of `Episodes`; None = the workcell's."""
+        return None if self.variation is None else self.variation.mjcf
 
 
 class CameraTrack(Model):

@@ -9,6 +9,12 @@ from pydantic import Field
 from blueprint.core.artifact import Model
 from blueprint.model.spatial import Vec3
 
+Level = Literal["none", "low", "medium", "high"]
+SHARE: dict[Level, float] = {"none": 0.0, "low": 1 / 3, "medium": 2 / 3, "high": 1.0}  # of the whole range
+
+# procedural textures that a look may name; a renderer draws each from the look's seed and the body's name
+TEXTURES = ("wood", "marble", "cloth", "checker", "speckle", "plain")
+
 
 class PhysicsDraw(Model):
     """Physical parameters of one episode, as factors on the scene's own. Bodies that are not named keep theirs.
@@ -62,7 +68,7 @@ class Look(Model):
 
     ambient: factor on the light without direction; lamps: empty = the scene's own
     tints: body -> factor on the colour of everything visible of it (RGB)
-    textures: body -> name of a procedural texture drawn from the seed, in place of its own; `world` is the table
+    textures: body -> one of `TEXTURES`, drawn from the seed, in place of its own; `world` is the table
     cameras: camera in the MJCF -> its shift
     """
 
@@ -73,3 +79,32 @@ class Look(Model):
     textures: dict[str, str] = Field(default_factory=dict)
     cameras: dict[str, CameraShift] = Field(default_factory=dict)
     noise: SensorNoise | None = None
+
+
+class Injected(Model):
+    """An error made on purpose, so that the data shows how to recover from it.
+
+    grasp_offset: the robot believes the object to be `offset` [m] (world) from where it is
+    early_opening: the gripper slips open for a moment as it lifts
+    target_offset: the robot believes the goal's region to be `offset` [m] from where it is
+    """
+
+    kind: Literal["grasp_offset", "early_opening", "target_offset"]
+    offset: Vec3 = (0.0, 0.0, 0.0)
+
+
+class Variation(Model):
+    """How one episode differs from the scene as captured; with the actions it suffices to replay the episode.
+
+    seed: numbers from which it was drawn (settings, purpose, episode); start: (nq,) the settled start [m, rad]
+    absent: bodies that are taken out; scaled: body -> factor on its size, for a similar one in its place
+    mjcf: the model with these changes, a file of `Episodes`; None = the workcell's own
+    """
+
+    seed: tuple[int, ...]
+    start: tuple[float, ...] = ()
+    physics: PhysicsDraw | None = None
+    absent: tuple[str, ...] = ()
+    scaled: dict[str, float] = Field(default_factory=dict)
+    mjcf: str | None = None
+    injected: Injected | None = None

@@ -1,9 +1,6 @@
-"""A structured-light RGB-D sensor at the level of its published error models.
+"""A structured-light RGB-D sensor at the level of its published error models: see `geometry.sensor_noise`.
 
-axial and lateral noise: C. V. Nguyen, S. Izadi, D. Lovell, "Modeling Kinect Sensor Noise for Improved 3D
-    Reconstruction and Tracking", 3DIMPVT 2012 (sigma_z = 0.0012 + 0.0019 (z - 0.4)^2 [m], plus an angle term)
-quantisation in disparity, growing with z^2: K. Khoshelham, S. Oude Elberink, "Accuracy and Resolution of Kinect Depth
-    Data for Indoor Mapping Applications", Sensors 12(2), 2012 (baseline 75 mm, focal length 580 px, 1/8 px steps)
+Its baseline is 75 mm, its focal length 580 px, its steps of disparity 1/8 px (Khoshelham and Oude Elberink 2012).
 """
 
 from __future__ import annotations
@@ -13,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.apps.procedural.room import Shot
+from blueprint.geometry.sensor_noise import correlated, jumps, quantised, shifted, with_photon_noise
 
 BASELINE_FOCAL = 0.075 * 580.0  # m px
 DISPARITY_STEP = 1 / 8  # px
@@ -26,28 +24,12 @@ def measured_depth(shot: Shot, rng: np.random.Generator) -> NDArray[np.uint16]:
     theta = np.minimum(np.arccos(np.clip(shot.cos_incidence, 0, 1)), GRAZING)
     slope = theta**2 / (np.pi / 2 - theta) ** 2
     sigma = 0.0012 + 0.0019 * (z - 0.4) ** 2 + 0.0001 / np.sqrt(z) * slope
-    # Correlation windows of the matcher make neighbouring errors alike; unit variance is kept.
-    noise = cv2.GaussianBlur(rng.standard_normal(z.shape), (0, 0), 0.8)
-    z = np.maximum(z + sigma * noise / noise.std(), 0.05)
+    z = np.maximum(z + sigma * correlated(z.shape, rng), 0.05)
     disparity = np.rint(BASELINE_FOCAL / z / DISPARITY_STEP) * DISPARITY_STEP
     z = BASELINE_FOCAL / np.maximum(disparity, DISPARITY_STEP)
     z = with_flying_pixels(z, shot.depth, rng)
     z[missing(shot, rng)] = 0
     return np.rint(1000 * z).astype(np.uint16)
-
-
-def shifted(depth: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Lateral noise: each pixel reads a neighbour about 0.8 px away (Nguyen et al., fig. 5)."""
-    height, width = depth.shape
-    v, u = np.mgrid[:height, :width]
-    dv, du = np.rint(0.8 * rng.standard_normal((2, height, width))).astype(int)
-    return depth[np.clip(v + dv, 0, height - 1), np.clip(u + du, 0, width - 1)].astype(np.float64)
-
-
-def jumps(depth: NDArray[np.float32], reach: int) -> NDArray[np.bool_]:
-    """Pixels within `reach` of a step in depth of more than 3 %."""
-    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    return cv2.dilate(depth, kernel) - cv2.erode(depth, kernel) > 0.03 * depth
 
 
 def with_flying_pixels(z: NDArray[np.float64], truth: NDArray[np.float32], rng: np.random.Generator) -> NDArray:
@@ -82,5 +64,4 @@ def photographed(shot: Shot, rng: np.random.Generator) -> NDArray[np.uint8]:
     v, u = np.mgrid[:height, :width]
     radius2 = ((u - width / 2) ** 2 + (v - height / 2) ** 2) / (width / 2) ** 2
     color = color * (1 - 0.13 * radius2)[..., None]
-    noise = rng.standard_normal(color.shape) * np.sqrt(0.006**2 + 0.011**2 * np.clip(color, 0, 1))
-    return np.clip(np.rint(255 * (color + noise)), 0, 255).astype(np.uint8)
+    return quantised(with_photon_noise(color, 0.011, 0.006, rng))
