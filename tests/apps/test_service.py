@@ -135,7 +135,7 @@ def test_errors_of_the_remote_reconstructor_come_back_as_they_are(service: tuple
     with pytest.raises(BackendError, match="refuses the token"):
         ask(service[0], tmp_path, TOKEN="wrong")
     with pytest.raises(BackendError, match="no reconstructor 'magic'"):
-        ask(service[0], tmp_path, RECONSTRUCTOR="magic")
+        client(service[0]).reconstruct(capture(tmp_path, "fine"), CFG.model_copy(update={"remote": "magic"}), tmp_path)
 
 
 def test_a_job_outlives_its_client_and_its_server(tmp_path: Path, service: tuple) -> None:

@@ -27,7 +27,7 @@ from blueprint.backends.reconstructor_depthanything import ReconstructorDepthany
 from blueprint.backends.reconstructor_mast3r import ReconstructorMast3r
 from blueprint.backends.reconstructor_moge import ReconstructorMoge
 from blueprint.backends.reconstructor_vggt import ReconstructorVggt
-from blueprint.core.errors import BackendError, InputError, SettingsError
+from blueprint.core.errors import BackendError, InputError
 from blueprint.core.report import reporting
 from blueprint.formats import images
 from blueprint.formats.obj import read_obj
@@ -112,7 +112,7 @@ def test_metric_depth_of_one_photograph_becomes_objects_and_is_marked_as_a_guess
 def scale_of(capture: Capture, program: Path) -> tuple[float, str]:
     """Metres per unit that MoGe's recorded answer gets."""
     frames = [(frame, capture.path(frame.color)) for frame in capture.frames]
-    ran = run_worker(MODELS["moge"], frames, {}, environ(program, "moge"))
+    ran = run_worker(MODELS["moge"], frames, {}, {}, environ(program, "moge"))
     views = [view for i, (frame, _) in enumerate(frames) if (view := learned._view(capture, frame, ran, i))]
     return learned._metres(views, capture, CFG, ran)
 
@@ -151,9 +151,10 @@ def test_a_checkpoint_whose_metres_are_unknown_is_believed_only_if_its_output_cl
 ) -> None:
     program = stub(tmp_path / "env")
     record_views(program.parent, "vggt", [shot], metric=False)
-    names = environ(program, "vggt", BLUEPRINT_VGGT_CHECKPOINT="/my/model")
+    names = environ(program, "vggt")
+    own = {"vggt": "/my/model"}
     with pytest.raises(InputError, match="no scale"):
-        rebuild(ReconstructorVggt(names), photographs(tmp_path / "bare", [shot]), tmp_path / "none")
+        rebuild(ReconstructorVggt(names), photographs(tmp_path / "bare", [shot]), tmp_path / "none", checkpoints=own)
 
 
 def lay_marker(shot: Shot, corner: tuple[float, float], side_m: float) -> Shot:
@@ -244,9 +245,10 @@ def test_too_many_pictures_and_other_captures_are_refused(tmp_path: Path, shot: 
 def test_a_checkpoint_that_nobody_knows_is_not_commercial(tmp_path: Path, shot: Shot) -> None:
     program = stub(tmp_path / "env")
     record_views(program.parent, "moge", [shot], metric=True)
-    names = environ(program, "moge", BLUEPRINT_MOGE_CHECKPOINT="/my/model.pt")
+    names = environ(program, "moge")
     capture = photographs(tmp_path / "in", [shot])
-    ran = run_worker(MODELS["moge"], [(capture.frames[0], capture.path("color/0.png"))], {}, names)
+    own = {"moge": "/my/model.pt"}
+    ran = run_worker(MODELS["moge"], [(capture.frames[0], capture.path("color/0.png"))], {}, own, names)
     assert ran.licences == {f"/my/model.pt: {UNKNOWN}": False}
     assert json.loads((program.parent / "seen.json").read_text())["checkpoint"] == "/my/model.pt"
 
@@ -267,7 +269,7 @@ def test_a_worker_never_stands_in_the_way_of_its_package(tmp_path: Path, shot: S
     program.chmod(0o755)
     capture = photographs(tmp_path / "in", [shot])
     with pytest.raises(BackendError, match=f"reached {model.package}"):
-        run_worker(model, [(capture.frames[0], capture.path("color/0.png"))], {}, environ(program, model.name))
+        run_worker(model, [(capture.frames[0], capture.path("color/0.png"))], {}, {}, environ(program, model.name))
 
 
 def test_every_model_has_a_worker_and_terms() -> None:
@@ -308,9 +310,9 @@ def test_masks_of_sam_in_the_users_boxes_carry_the_users_names(tmp_path: Path, s
         UserBox(frame="0", label=label, name=name, xyxy=(0, 0, 319, 239))
         for label, name in ((5, "cereal_box"), (9, "mug"))
     )
-    names = environ(program, "moge", "sam", BLUEPRINT_SEGMENTER="sam")
+    names = environ(program, "moge", "sam")
     capture = photographs(tmp_path / "in", [shot], boxes=boxes)
-    made = rebuild(ReconstructorMoge(names), capture, tmp_path / "out", boxes="boxes.json")
+    made = rebuild(ReconstructorMoge(names), capture, tmp_path / "out", boxes="boxes.json", segmenter="sam")
     assert {i.text for i in made.instances} == {"cereal box", "mug"}
     assert {i.mask_source for i in made.instances} == {"model"}
     labels = images.read_labels(made.path(made.views[0].labels))
@@ -329,8 +331,8 @@ def test_of_all_that_sam_finds_only_what_stands_on_the_support_is_kept(tmp_path:
     flat[180:200, 100:140] = True  # a sheet on the table
     masks = np.stack([table, half, shot.labels == 1, shot.labels == 2, flat])
     record(program.parent, "sam", masks=masks, scores=np.array([0.99, 0.9, 0.9, 0.9, 0.9]), prompts=np.full(5, -1))
-    names = environ(program, "moge", "sam", BLUEPRINT_SEGMENTER="sam")
-    made = rebuild(ReconstructorMoge(names), photographs(tmp_path / "in", [shot]), tmp_path / "out")
+    names = environ(program, "moge", "sam")
+    made = rebuild(ReconstructorMoge(names), photographs(tmp_path / "in", [shot]), tmp_path / "out", segmenter="sam")
     assert len(made.instances) == 2
     assert heights(made) == pytest.approx(TRUE, abs=0.006)
 
@@ -414,9 +416,9 @@ def test_depth_anythings_world_to_camera_is_turned_round_and_its_metres_follow_t
     np.savez(site / "depth_anything_3/said.npz", depth=depth, sky=sky)
     with pytest.raises(InputError, match="known intrinsics"):
         guessed = capture.frames[0].model_copy(update={"intrinsics": "guessed"})
-        run_worker(MODELS["depthanything"], [(guessed, frames[0][1])], {}, names)
-    metric = names | {"BLUEPRINT_DEPTHANYTHING_CHECKPOINT": "depth-anything/DA3METRIC-LARGE"}
-    ran = run_worker(MODELS["depthanything"], frames, {}, metric)
+        run_worker(MODELS["depthanything"], [(guessed, frames[0][1])], {}, {}, names)
+    metric = {"depthanything": "depth-anything/DA3METRIC-LARGE"}
+    ran = run_worker(MODELS["depthanything"], frames, {}, metric, names)
     assert bool(ran.arrays["metric"]) and ran.arrays["K"][0, 0, 0] == CAMERA.fx / 2  # of the half-size picture
     assert np.allclose(ran.arrays["depth"], 1.5 * CAMERA.fx / 2 / 300)
     assert not ran.arrays["valid"][0, :10].any() and ran.arrays["valid"][0, 10:].all()
@@ -424,7 +426,7 @@ def test_depth_anythings_world_to_camera_is_turned_round_and_its_metres_follow_t
     T[0, :3, 3] = (0.1, 0.2, 0.3)
     K = np.array([[[80.0, 0, 80], [0, 80, 60], [0, 0, 1]]])
     np.savez(site / "depth_anything_3/said.npz", depth=depth, intrinsics=K, extrinsics=T[:, :3])
-    ran = run_worker(MODELS["depthanything"], frames, {}, names)
+    ran = run_worker(MODELS["depthanything"], frames, {}, {}, names)
     assert not bool(ran.arrays["metric"]) and np.allclose(ran.arrays["T_world_camera"][0, :3, 3], (-0.1, -0.2, -0.3))
 
 
@@ -442,7 +444,7 @@ def test_vggts_cut_is_put_back_where_it_was(tmp_path: Path) -> None:
     camera = CAMERA.model_copy(update={"width": 300, "height": 400})
     capture = photographs(tmp_path / "in", [Shot(shot.color, shot.depth, shot.labels, np.eye(4), camera)])
     names = dict(os.environ) | environ(Path(python), "vggt", BLUEPRINT_VGGT_CODE=str(code))
-    ran = run_worker(MODELS["vggt"], [(capture.frames[0], capture.path("color/0.png"))], {}, names)
+    ran = run_worker(MODELS["vggt"], [(capture.frames[0], capture.path("color/0.png"))], {}, {}, names)
     depth, valid = ran.arrays["depth"][0], ran.arrays["valid"][0]
     assert depth.shape == (686, 518) and valid.sum() == 518 * 518
     rows = np.nonzero(valid[:, 0])[0]
@@ -473,7 +475,7 @@ def test_a_complete_mesh_is_taken_only_where_the_measured_points_lie_on_it(
         f"{what}_{k}": np.asarray(getattr(m, what)) for k, m in enumerate(meshes) for what in ("vertices", "faces")
     }
     record(program.parent, "sam3d", **arrays, colors_0=np.full((8, 3), (200, 40, 40), np.uint8))
-    made, ran = complete(metric.made, out, 0, environ(program, "sam3d"))
+    made, ran = complete(metric.made, out, CFG, environ(program, "sam3d"))
     made.save(out)
     assert [i.given is not None for i in made.instances] == [True, False]
     given = made.instances[0].given
@@ -487,8 +489,6 @@ def test_a_complete_mesh_is_taken_only_where_the_measured_points_lie_on_it(
     u, v = (64 * mesh.uv[0, 0]).astype(int)
     assert np.abs(picture[63 - v, u].astype(int) - (200, 40, 40)).max() <= 9
     assert "pipeline.yaml" in ran.said and any("SAM License" in text for text in ran.licences)
-    with pytest.raises(SettingsError, match="no such completer"):
-        ReconstructorMoge({"BLUEPRINT_COMPLETER": "magic"})._completed(made, CFG, out)
 
 
 FAKE_SAM3D = """
@@ -533,7 +533,7 @@ def test_the_worker_of_sam3d_undoes_the_frames_of_its_exporter_and_camera(tmp_pa
     points[100:120, 100:120] = (0.1, -0.2, 0.8)  # right, up, ahead
     given = {"pointmap": points, "masks": np.isfinite(points[None, ..., 0])}
     names = dict(os.environ) | environ(program, "sam3d", BLUEPRINT_SAM3D_CODE=str(code))
-    ran = run_worker(MODELS["sam3d"], frames, {}, names, given)
+    ran = run_worker(MODELS["sam3d"], frames, {}, {}, names, given)
     expected = (0.4 * local @ turn.as_matrix()) * (-1, -1, 1) + (0.1, -0.2, 0.8)
     assert ran.arrays["vertices_0"] == pytest.approx(expected, abs=1e-6)
 
@@ -580,17 +580,17 @@ def test_the_worker_of_sam_runs_the_real_classes(tmp_path: Path, shot: Shot) -> 
     """Config -> save_pretrained -> from_pretrained -> processor -> model -> masks of the picture's size."""
     python = torch_python("torch, transformers")
     subprocess.run([python, "-c", TINY_SAM, str(tmp_path / "tiny")], check=True, timeout=120)
-    names = dict(os.environ) | environ(Path(python), "sam", BLUEPRINT_SAM_CHECKPOINT=str(tmp_path / "tiny"))
+    names, tiny = dict(os.environ) | environ(Path(python), "sam"), {"sam": str(tmp_path / "tiny")}
     capture = photographs(tmp_path / "in", [shot])
     frames = [(capture.frames[0], capture.path("color/0.png"))]
-    ran = run_worker(MODELS["sam"], frames, {"boxes": [[10, 20, 100, 120], [150, 60, 300, 200]]}, names)
+    ran = run_worker(MODELS["sam"], frames, {"boxes": [[10, 20, 100, 120], [150, 60, 300, 200]]}, tiny, names)
     assert ran.arrays["masks"].shape == (2, 240, 320) and ran.arrays["masks"].dtype == bool
     assert ran.arrays["prompts"].tolist() == [0, 1] and np.isfinite(ran.arrays["scores"]).all()
     with pytest.raises(BackendError, match="cannot run") as caught:
-        run_worker(MODELS["sam"], frames, {"boxes": []}, names | {"BLUEPRINT_SAM_CHECKPOINT": str(tmp_path / "none")})
-    assert "BLUEPRINT_SAM_CHECKPOINT" in caught.value.hint
+        run_worker(MODELS["sam"], frames, {"boxes": []}, {"sam": str(tmp_path / "none")}, names)
+    assert "reconstruction.checkpoints.sam" in caught.value.hint
     with pytest.raises(InputError, match="only SAM 3"):
-        run_worker(MODELS["sam"], frames, {"words": ["mug"]}, names)
+        run_worker(MODELS["sam"], frames, {"words": ["mug"]}, tiny, names)
 
 
 def test_the_worker_of_moge_runs_the_real_class(tmp_path: Path, shot: Shot) -> None:
@@ -600,11 +600,9 @@ def test_the_worker_of_moge_runs_the_real_class(tmp_path: Path, shot: Shot) -> N
         pytest.skip("set BLUEPRINT_TEST_MOGE_CODE to a folder that holds the packages moge and utils3d")
     python = torch_python("torch, moge.model.v2", code)
     subprocess.run([python, "-c", TINY_MOGE, str(tmp_path / "model.pt"), code], check=True, timeout=120)
-    names = dict(os.environ) | environ(
-        Path(python), "moge", BLUEPRINT_MOGE_CHECKPOINT=str(tmp_path / "model.pt"), BLUEPRINT_MOGE_CODE=code
-    )
-    capture = photographs(tmp_path / "in", [shot])
-    ran = run_worker(MODELS["moge"], [(capture.frames[0], capture.path("color/0.png"))], {}, names)
+    names = dict(os.environ) | environ(Path(python), "moge", BLUEPRINT_MOGE_CODE=code)
+    own, capture = {"moge": str(tmp_path / "model.pt")}, photographs(tmp_path / "in", [shot])
+    ran = run_worker(MODELS["moge"], [(capture.frames[0], capture.path("color/0.png"))], {}, own, names)
     assert ran.arrays["depth"].shape == (1, 240, 320) and bool(ran.arrays["metric"])
     K = ran.arrays["K"][0]
     assert K[0, 0] == pytest.approx(CAMERA.fx, rel=1e-4)  # the known field of view was used

@@ -134,7 +134,7 @@ def learned(environ: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
     found = []
     for model in MODELS.values():
         python = environ.get(model.variable("PYTHON"), "")
-        chosen = model.chosen(environ)
+        chosen = model.chosen({})
         terms = f"{chosen.name}: {chosen.licence}, {'commercial use' if chosen.commercial else 'NOT commercial'}"
         others = [c for c in model.checkpoints if c.name != chosen.name]
         free = ", ".join(c.name.rpartition("/")[2] for c in others if c.commercial) or "none"

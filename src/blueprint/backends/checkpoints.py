@@ -41,13 +41,16 @@ class LearnedModel:
     checkout: bool = False
 
     def variable(self, what: str) -> str:
-        """Environment variable: PYTHON (interpreter), CHECKPOINT (name or path), CODE (checkout), DEVICE."""
+        """Environment variable: PYTHON (interpreter), CODE (checkout), DEVICE."""
         return f"BLUEPRINT_{self.name.upper()}_{what}"
 
-    def chosen(self, environ: Mapping[str, str]) -> Checkpoint:
-        """What the environment names, else the first. A local path, or a name that the table lacks, has terms that
-        nobody here knows (not commercial); whether it is metric, its own output says."""
-        name = environ.get(self.variable("CHECKPOINT")) or self.checkpoints[0].name
+    def chosen(self, checkpoints: Mapping[str, str]) -> Checkpoint:
+        """What the settings name (`reconstruction.checkpoints`), else the first.
+
+        A local path, or a name that the table lacks, has terms that nobody here knows (not commercial); whether it is
+        metric, its own output says.
+        """
+        name = checkpoints.get(self.name) or self.checkpoints[0].name
         known = {c.name: c for c in self.checkpoints}
         return known.get(name) or Checkpoint(name, UNKNOWN, False, True, "not in the table; check its terms")
 

@@ -1,4 +1,4 @@
-"""Complete meshes by SAM 3D Objects, asked for by BLUEPRINT_COMPLETER=sam3d, for the learned reconstructors.
+"""Complete meshes by SAM 3D Objects, asked for by `reconstruction.completer = "sam3d"`, for the learned reconstructors.
 
 The model sees one picture, the masks and our metric points, and answers with posed meshes. A mesh is taken only if
 the points that were measured lie on it; otherwise the object is left to geometry, and that is told.
@@ -17,6 +17,7 @@ from scipy.spatial import KDTree
 
 from blueprint.backends.checkpoints import MODELS
 from blueprint.backends.learned_run import Ran, run_worker
+from blueprint.backends.protocols import ReconstructorConfig
 from blueprint.core.errors import BackendError
 from blueprint.core.report import log, warn
 from blueprint.formats import images
@@ -36,7 +37,7 @@ LEVELS = 16  # of each colour channel in the palette
 
 
 def complete(
-    made: Reconstruction, out: Path, seed: int, environ: Mapping[str, str] = os.environ
+    made: Reconstruction, out: Path, cfg: ReconstructorConfig, environ: Mapping[str, str] = os.environ
 ) -> tuple[Reconstruction, Ran]:
     """The reconstruction with given models where the mesh fits, and what ran. out: where `made` has its files.
 
@@ -50,7 +51,7 @@ def complete(
     masks = np.array([labels == i.label for i in seen]).reshape(-1, *z.shape)
     frame = Frame(id=view.frame, color=view.color, camera=view.camera)
     arrays = {"pointmap": points.astype(np.float32), "masks": masks}
-    ran = run_worker(MODELS["sam3d"], [(frame, out / view.color)], {"seed": seed}, environ, arrays)
+    ran = run_worker(MODELS["sam3d"], [(frame, out / view.color)], {"seed": cfg.seed}, cfg.checkpoints, environ, arrays)
     given: dict[str, GivenModel] = {}
     for k, instance in enumerate(seen):
         mesh = _mesh(ran, k)

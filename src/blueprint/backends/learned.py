@@ -20,7 +20,7 @@ from blueprint.backends.protocols import ReconstructorConfig
 from blueprint.backends.segmenter_sam import Masks, SegmenterSam, named
 from blueprint.backends.sfm_colmap import Registered
 from blueprint.backends.tabletop import PosedView, reconstruct_views
-from blueprint.core.errors import BackendError, InputError, SettingsError
+from blueprint.core.errors import BackendError, InputError
 from blueprint.core.report import warn
 from blueprint.formats import images
 from blueprint.geometry import scale
@@ -44,9 +44,11 @@ class LearnedReconstructor:
         """Raises InputError for captures it cannot take or that nothing makes metric, BackendError when the model's
         environment or weights are missing."""
         frames = _photographs(capture, self.model)
-        if not self.model.chosen(self._environ).metric:
+        if not self.model.chosen(cfg.checkpoints).metric:
             photo_scale.check_anchors(capture)  # before minutes are spent
-        ran = run_worker(self.model, [(f, capture.path(f.color)) for f in frames], {"seed": cfg.seed}, self._environ)
+        ran = run_worker(
+            self.model, [(f, capture.path(f.color)) for f in frames], {"seed": cfg.seed}, cfg.checkpoints, self._environ
+        )
         found = [_view(capture, frame, ran, i) for i, frame in enumerate(frames)]
         views = [view for view in found if view is not None]
         if not views:
@@ -67,22 +69,16 @@ class LearnedReconstructor:
         return self._completed(made, cfg, out)
 
     def _completed(self, made: Reconstruction, cfg: ReconstructorConfig, out: Path) -> Reconstruction:
-        """With complete meshes, where the environment asks for them."""
-        name = self._environ.get("BLUEPRINT_COMPLETER", "")
-        if name not in ("", "sam3d"):
-            raise SettingsError(f"BLUEPRINT_COMPLETER={name!r}: no such completer", "there is: sam3d; or unset it")
-        if not name:
+        """With complete meshes, where the settings ask for them."""
+        if cfg.completer is None:
             return made
-        made, ran = complete(made, out, cfg.seed, self._environ)
+        made, ran = complete(made, out, cfg, self._environ)
         self.version = f"{self.version}; {ran.said}"
         return made.model_copy(update={"licences": made.licences | ran.licences})
 
     def _masks(self, views: list[PosedView], capture: Capture, cfg: ReconstructorConfig) -> dict[str, Masks]:
-        """View id -> masks of the segmenter that the environment names: of the views with boxes, else of the first."""
-        name = self._environ.get("BLUEPRINT_SEGMENTER", "")
-        if name not in ("", "sam"):
-            raise SettingsError(f"BLUEPRINT_SEGMENTER={name!r}: no such segmenter", "there is: sam; or unset it")
-        if not name or cfg.masks:
+        """View id -> masks of the segmenter that the settings name: of the views with boxes, else of the first."""
+        if cfg.segmenter is None or cfg.masks:
             return {}
         drawn = {box.frame for box in capture.boxes if box.file == cfg.boxes}
         chosen = [view for view in views if view.id in drawn] if cfg.boxes else views[:1]

@@ -1,8 +1,9 @@
 """Run a learned model in an environment of its own.
 
 The contract with the worker scripts (files in a folder) stands in `workers/contract.py`. The environment names the
-interpreter: BLUEPRINT_MOGE_PYTHON=/opt/moge/bin/python; likewise _CHECKPOINT (a name or a path; never bundled, always
-loaded by the model's own loader), _CODE (a checkout), _DEVICE. `BLUEPRINT_LEARNED_TIMEOUT_S` bounds one call (3000).
+interpreter: BLUEPRINT_MOGE_PYTHON=/opt/moge/bin/python; likewise _CODE (a checkout), _DEVICE.
+`BLUEPRINT_LEARNED_TIMEOUT_S` bounds one call (3000). The settings choose the checkpoint, a name or a path; it is never
+bundled, always loaded by the model's own loader.
 """
 
 from __future__ import annotations
@@ -52,15 +53,17 @@ def run_worker(
     model: LearnedModel,
     frames: Sequence[tuple[Frame, Path]],
     more: dict[str, Any],
+    checkpoints: Mapping[str, str],
     environ: Mapping[str, str] = os.environ,
     arrays: Mapping[str, NDArray[Any]] | None = None,
 ) -> Ran:
-    """One call. frames: with the file of each picture; more: of the request; arrays: what goes into arrays.npz.
+    """One call. frames: with the file of each picture; more: of the request; checkpoints: see
+    `LearnedModel.chosen`; arrays: what goes into arrays.npz.
 
     Raises BackendError that says what to install or fetch.
     """
     python = _interpreter(model, environ)
-    checkpoint = model.chosen(environ)
+    checkpoint = model.chosen(checkpoints)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         entries = []
@@ -125,7 +128,8 @@ def _call(
     hints = {
         "package": f"in {command[0]}: {model.install}",
         "weights": f"fetch them once with network: {model.title} loads {checkpoint.name!r} by itself; accept its terms "
-        f"on its page and log in (hf auth login) if it is gated, or set {model.variable('CHECKPOINT')} to a local copy",
+        f"on its page and log in (hf auth login) if it is gated, or name a local copy in "
+        f"reconstruction.checkpoints.{model.name}",
     }
     hint = hints.get(kind, f"its last log lines:\n{last_lines(record)}")
     raise BackendError(f"{model.title} cannot run: {message}", hint)

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from blueprint.core.artifact import Config
 from blueprint.model.artifacts import Capture, Reconstruction
@@ -26,10 +27,19 @@ class ReconstructorConfig(Config):
 
     boxes: file of the capture with the user's boxes to respect, e.g. `boxes.json`; None = find objects automatically
     masks: respect the capture's mask images instead
+    segmenter, completer: of the learned reconstructors; None = by geometry and colour, and by shape
+    words: what the segmenter looks for, where no boxes are given (SAM 3 only)
+    checkpoints: learned model -> checkpoint's name or path; the first of docs/learned_models.md where it is not named
+    remote: which reconstructor of the service, where it offers several
     """
 
     boxes: str | None = None
     masks: bool = False
+    segmenter: Literal["sam"] | None = None
+    completer: Literal["sam3d"] | None = None
+    words: tuple[str, ...] = ()
+    checkpoints: dict[str, str] = Field(default_factory=dict)
+    remote: str = ""
     seed: int = 0
 
 

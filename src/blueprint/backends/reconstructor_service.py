@@ -1,8 +1,8 @@
 """Reconstruction by somebody else's machine: a lab's GPU server or a commercial service that speaks protocol 1.
 
 Environment: BLUEPRINT_SERVICE_URL (https://host[:port][/base]), BLUEPRINT_SERVICE_TOKEN (bearer token),
-BLUEPRINT_SERVICE_RECONSTRUCTOR (which of the service's), BLUEPRINT_SERVICE_TIMEOUT_S (for the whole job, 3000),
-BLUEPRINT_SERVICE_PATIENCE_S (how long it may not answer at all, 120). docs/service.md is the protocol.
+BLUEPRINT_SERVICE_TIMEOUT_S (for the whole job, 3000), BLUEPRINT_SERVICE_PATIENCE_S (how long it may not answer at all,
+120). Setting `reconstruction.remote`: which of the service's reconstructors. docs/service.md is the protocol.
 
 Only that address is ever asked: redirects are refused, and no address that the service sends is followed.
 """
@@ -54,7 +54,7 @@ class ReconstructorService:
         too long, IntegrityError for a result that is not whole, and whatever error the remote reconstructor raised."""
         with _Line(self._environ) as line, tempfile.TemporaryDirectory() as folder:
             health = line.ask("GET", "/health", wire.Health)
-            offer = _choose(health, self._environ.get("BLUEPRINT_SERVICE_RECONSTRUCTOR", ""))
+            offer = _choose(health, cfg.remote)
             upload = Path(folder, "request.zip")
             known = set(ReconstructorConfig.model_fields)  # the stage's own settings are applied here, afterwards
             request = wire.Request(reconstructor=offer.name, config=cfg.model_dump(mode="json", include=known))
@@ -86,7 +86,7 @@ def _choose(health: wire.Health, wanted: str) -> wire.Offer:
         return health.reconstructors[0]
     if wanted not in names:
         what = f"no reconstructor {wanted!r}" if wanted else "several reconstructors, and none is chosen for you"
-        raise BackendError(f"the service has {what}", f"BLUEPRINT_SERVICE_RECONSTRUCTOR = one of: {', '.join(names)}")
+        raise BackendError(f"the service has {what}", f"reconstruction.remote = one of: {', '.join(names)}")
     return health.reconstructors[names.index(wanted)]
 
 

@@ -1,8 +1,7 @@
 """Masks by SAM 1, 2 or 3 in an environment of its own (BLUEPRINT_SAM_PYTHON), for the learned reconstructors.
 
-Asked for by BLUEPRINT_SEGMENTER=sam. In the user's boxes where the settings name some; by words where
-BLUEPRINT_SAM_WORDS has some ("mug, cereal box"; SAM 3 only); else everything. What is not in a box is kept if it
-stands on the support.
+Asked for by `reconstruction.segmenter = "sam"`. In the user's boxes where the settings name some; by words where
+`reconstruction.words` has some (SAM 3 only); else everything. What is not in a box is kept if it stands on the support.
 """
 
 from __future__ import annotations
@@ -61,11 +60,11 @@ class SegmenterSam:
         """
         frame = next(frame for frame in capture.frames if frame.id == view.id)
         boxes = [box for box in capture.boxes if box.file == cfg.boxes and box.frame == view.id]
-        words = [word.strip() for word in self._environ.get("BLUEPRINT_SAM_WORDS", "").split(",") if word.strip()]
+        words = list(cfg.words)
         more: dict[str, Any] = {"seed": cfg.seed, "boxes": [list(box.xyxy) for box in boxes]}
         if not boxes:
             more["words"] = words
-        ran = run_worker(MODELS["sam"], [(frame, capture.path(frame.color))], more, self._environ)
+        ran = run_worker(MODELS["sam"], [(frame, capture.path(frame.color))], more, cfg.checkpoints, self._environ)
         masks, scores, prompts = _read(ran, (frame.camera.height, frame.camera.width))
         masks = [_resized(mask, view.depth.shape) for mask in masks]
         if boxes:
