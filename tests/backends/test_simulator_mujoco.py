@@ -9,6 +9,7 @@ import pytest
 
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core.errors import InputError
+from blueprint.model.variation import PhysicsDraw
 
 SLIDER = """<mujoco><option timestep="0.002" gravity="0 0 0"/><worldbody>
 <body name="cart"><joint name="x" type="slide" axis="1 0 0" damping="1"/><geom size="0.1" mass="1"/></body></worldbody>
@@ -75,3 +76,47 @@ def test_contacts_of_a_flex_name_its_own_bodies(tmp_path: Path) -> None:
     touching = {pair for a, b, _, _ in simulation.contacts() for pair in (a, b)}
     assert touching == set(range(17))  # the world and the 16 vertices
     simulation.close()
+
+
+def test_a_draw_of_physics_scales_weight_friction_and_damping(tmp_path: Path) -> None:
+    model = tmp_path / "model.xml"
+    model.write_text(BALLS)
+    heavy = SimulatorMujoco().open(model, physics=PhysicsDraw(mass={"ball": 1.5}))
+    heavy.advance(np.zeros(0), 2.0)
+    assert heavy.contacts()[0][3] == pytest.approx(1.5 * 9.81, rel=0.01)
+
+    slope = """<mujoco><option gravity="3 0 -9.5" cone="elliptic"/><worldbody>
+    <body name="floor"><geom type="plane" size="9 9 1" friction="0.2"/></body>
+    <body name="box" pos="0 0 .05"><freejoint/><geom type="box" size=".1 .1 .05" friction="0.4"/></body>
+    </worldbody></mujoco>"""
+    model.write_text(slope)
+    slid = []
+    for factor in (1.0, 0.5):
+        simulation = SimulatorMujoco().open(model, physics=PhysicsDraw(friction={"box": factor}))
+        simulation.advance(np.zeros(0), 1.0)
+        slid.append(simulation.qpos[0])
+    # a = g_x - mu g_z: held at 0.4, free at 0.2
+    assert slid[0] < 0.02
+    assert slid[1] == pytest.approx((3 - 0.2 * 9.5) / 2, rel=0.05)
+
+    model.write_text(SLIDER.replace('kp="100" kv="20"', 'kp="0"'))
+    speeds = []
+    for factor in (1.0, 2.0):
+        simulation = SimulatorMujoco().open(model, physics=PhysicsDraw(damping={"x": factor}))
+        simulation._data.qvel[:] = 1.0
+        simulation.advance(np.zeros(1), 0.5)
+        speeds.append(float(simulation.qvel[0]))
+    np.testing.assert_allclose(speeds, np.exp([-0.5, -1.0]), rtol=0.01)
+
+
+def test_a_draw_of_nothing_changes_no_bit_and_unknown_names_teach(tmp_path: Path) -> None:
+    ends = []
+    for physics in (None, PhysicsDraw(), PhysicsDraw(mass={"cart": 1.0}, damping={"x": 1.0})):
+        model = tmp_path / "model.xml"
+        model.write_text(SLIDER)
+        simulation = SimulatorMujoco().open(model, physics=physics)
+        simulation.advance(np.array([0.3]), 0.5)
+        ends.append(simulation.qpos.tobytes())
+    assert len(set(ends)) == 1
+    with pytest.raises(InputError, match="cart"):
+        SimulatorMujoco().open(model, physics=PhysicsDraw(mass={"kart": 1.0}))

@@ -29,6 +29,27 @@ def load_model(path: Path) -> mujoco.MjModel:
         raise InputError(f"MuJoCo cannot load {path}: {error}", "the file or a mesh it names is broken") from error
 
 
+def vary(model: mujoco.MjModel, physics: PhysicsDraw) -> None:
+    """Multiply masses (inertia with them), sliding friction and joint damping of a compiled model, in place.
+
+    Raises InputError for a name that the model has not.
+    """
+    import mujoco
+
+    try:
+        for name, factor in physics.mass.items():
+            body = model.body(name).id
+            model.body_mass[body] *= factor
+            model.body_inertia[body] *= factor
+        for name, factor in physics.friction.items():
+            model.geom_friction[model.geom_bodyid == model.body(name).id, 0] *= factor
+        for name, factor in physics.damping.items():
+            model.dof_damping[model.dof_jntid == model.joint(name).id] *= factor
+    except KeyError as error:  # MuJoCo's message lists the names that exist
+        raise InputError(f"the variation of physics does not fit the model: {error}") from error
+    mujoco.mj_setConst(model, mujoco.MjData(model))  # what the solver derives from masses
+
+
 class SimulatorMujoco:
     """Opens MJCF files. Deterministic: the same model, state and controls give the same bits on the same machine."""
 
@@ -41,12 +62,15 @@ class SimulatorMujoco:
         return mujoco.__version__
 
     def open(self, model: Path, qpos: Array | None = None, physics: PhysicsDraw | None = None) -> SimulationMujoco:
-        """Start at `qpos` (nq,), else at the keyframe `start` if the file has one, else at the model's own pose."""
+        """Start at `qpos` (nq,), else at the keyframe `start` if the file has one, else at the model's own pose.
+
+        Raises InputError when `physics` names what the model has not.
+        """
         import mujoco
 
-        if physics is not None:
-            raise BackendError("this simulator takes a scene's physics as it is", "set no variation of physics")
         compiled = load_model(model)
+        if physics is not None:
+            vary(compiled, physics)
         data = mujoco.MjData(compiled)
         key = mujoco.mj_name2id(compiled, mujoco.mjtObj.mjOBJ_KEY, "start")
         if key >= 0:
