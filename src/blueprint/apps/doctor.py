@@ -31,6 +31,8 @@ def examine() -> dict[str, Any]:
         _robot(),
         *learned(),
         _service(),
+        _gemini(),
+        _cache(),
         _disk(),
         _finding("cores", None, str(cores())),
         _finding("Isaac Sim", None, "not available in this version; nothing takes its place in silence"),
@@ -125,6 +127,20 @@ def _robot() -> dict[str, Any]:
     if installed:
         return _finding("robots", True, ", ".join(f"{name} ({source})" for name, source in installed.items()))
     return _finding("robots", None, "none installed yet; a run fetches the one it needs: blueprint robots list")
+
+
+def _gemini(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    given = "its key is set" if environ.get("GEMINI_API_KEY") else "no key (GEMINI_API_KEY)"
+    return _finding(
+        "Gemini", None, f"{given}; asked only where a setting names it: articulation.model, physics.estimator"
+    )
+
+
+def _cache() -> dict[str, Any]:
+    from blueprint.stages.physics.cache import folder
+
+    held = sum(file.stat().st_size for file in folder().rglob("*") if file.is_file()) / 1e6
+    return _finding("cache", None, f"{folder()} (BLUEPRINT_CACHE): {held:.0f} MB of colliders; it may be deleted")
 
 
 def learned(environ: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
