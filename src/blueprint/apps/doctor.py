@@ -45,8 +45,9 @@ def text(value: dict[str, Any]) -> str:
 
     marks = {True: "[green]✓[/green]", False: "[red]✗[/red]", None: "[dim]·[/dim]"}
     lines = []
+    wide = max(len(finding["name"]) for finding in value["findings"]) + 2
     for finding in value["findings"]:
-        lines.append(f"{marks[finding['ok']]} {finding['name']:<16}{escape(finding['found'])}")
+        lines.append(f"{marks[finding['ok']]} {finding['name']:<{wide}}{escape(finding['found'])}")
         if finding["hint"]:
             lines.append(f"    [cyan]hint:[/cyan] {escape(finding['hint'])}")
     return "\n".join(lines)
