@@ -312,6 +312,7 @@ class SceneBody(Model):
     """A body by its name in the MJCF and USD files.
 
     anchored: it has no free joint; joints: names of those between its parts; soft: a flex, not a rigid body
+    ranges: what randomisation may vary; None in scenes of earlier versions
     """
 
     name: str
@@ -325,6 +326,7 @@ class SceneBody(Model):
     dims_m: Vec3
     pose: Pose
     collider_count: int
+    ranges: Ranges | None = None
 
     @property
     def movable(self) -> bool:

@@ -51,7 +51,7 @@ class SimSceneConfig(Config):
     date: str = Field(default=Provenance.date, pattern=r"^\d{4}-\d{2}-\d{2}$")
 
 
-@stage(version="2")
+@stage(version="3")
 def simscene(reconstruction: Reconstruction, physics: Physics, cfg: SimSceneConfig, out: Path) -> SimScene:
     """Write `scene.xml`, `scene.usda`, `scene.glb` and what they share below assets/.
 
@@ -151,6 +151,7 @@ def _body(item: PhysicalObject) -> SceneBody:
         dims_m=item.asset.dims_m,
         pose=item.pose,
         collider_count=len(item.colliders) + sum(len(part.colliders) for part in item.parts),
+        ranges=item.ranges,
     )
 
 
