@@ -6,7 +6,7 @@ is `goals`' business, which reads only what happened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +56,17 @@ class Held:
 
 
 @dataclass(frozen=True)
+class Placing:
+    """A straight way down to a place and the retreat from there: configurations (M, n), (K, n) [rad]."""
+
+    down: Array
+    back: Array
+
+
+Accept = Callable[[Held, Placing], bool]
+
+
+@dataclass(frozen=True)
 class Skills:
     """What every skill needs. table: (K, 2) its outline; fast, slow: limits in free space and near objects."""
 
@@ -78,13 +89,13 @@ class Skills:
         self.world.place(qpos)
         return approaches(self.world, self.arm, name, grasps, qpos)
 
-    def can_place(self, name: str, goal: Goal, way: Approach, qpos: Array, rng: np.random.Generator) -> bool:
-        """Whether some place of the goal is in reach for the object held by this grasp."""
-        if goal.family == "lift":
-            return True
+    def placings(self, goal: Goal, held: Held, qpos: Array, rng: np.random.Generator) -> Iterator[Placing]:
+        """Ways down to places of the goal that are in reach for what is held, best first.
+
+        qpos: (nq,) with the object as it stood before it was grasped: that is how it is to stand again
+        """
         self.world.place(qpos)
-        held = Held(name, invert(way.grasp.T_object_tool), way.grasp.width, way.grasp.opening)
-        return next(self._descents(goal, held, qpos, rng), None) is not None
+        return self._descents(goal, held, qpos, rng)
 
     # ------------------------------------------------------------------ the skills
 
@@ -108,28 +119,33 @@ class Skills:
         self._require_held(rollout, name, "dropped")
 
     def place(
-        self, rollout: Rollout, name: str, goal: Goal, start: Array, opening: float, rng: np.random.Generator
+        self,
+        rollout: Rollout,
+        name: str,
+        goal: Goal,
+        start: Array,
+        opening: float,
+        rng: np.random.Generator,
+        accept: Accept | None = None,
     ) -> None:
         """Move what is held to the goal, set it down, let go and retreat. Raises SkillError.
 
         start: (nq,) the state before the pick: a goal is met by an object that stands as it stood
+        accept: asked before a place is chosen; the first in reach is taken where it accepts none
         """
         qpos = rollout.qpos
         T_tool_object = invert(self.arm.tool_pose(rollout.joints)) @ self.cell.pose(qpos, name)
         held = Held(name, T_tool_object, self.cell.opening(qpos), opening)
         upright = self.cell.with_pose(qpos, name, self.cell.pose(start, name))
         self.world.place(upright)
-        down, path = self._way_to_a_place(goal, held, upright, rollout.commanded, rng)
+        placing, path = self._way_to_a_place(goal, held, upright, rollout.commanded, rng, accept)
         rollout.run("move", motion.time_waypoints(path, self.fast, rollout.fps), 0.0)
         self._require_held(rollout, name, "dropped")
-        self._follow(rollout, "place", down, 0.0)
+        self._follow(rollout, "place", placing.down, 0.0)
         rollout.hold("place", 2, 0.0)
         frames = max(2, round(OPEN_S * rollout.fps))
         rollout.hold("release", frames, np.linspace(held.width, opening, frames))
-        back = self._retreat(held, rollout.commanded)
-        if back is None:
-            raise SkillError("no_ik", "the arm cannot retreat")
-        self._follow(rollout, "retreat", back, opening)
+        self._follow(rollout, "retreat", placing.back, opening)
 
     def rest(self, rollout: Rollout, opening: float) -> None:
         rollout.hold("rest", round(REST_S * rollout.fps), opening)
@@ -137,19 +153,25 @@ class Skills:
     # ------------------------------------------------------------------ parts of skills
 
     def _way_to_a_place(
-        self, goal: Goal, held: Held, qpos: Array, start: Array, rng: np.random.Generator
-    ) -> tuple[Array, Array]:
-        """The first descent to a place that there is a free motion to, and that motion. Raises SkillError."""
+        self, goal: Goal, held: Held, qpos: Array, start: Array, rng: np.random.Generator, accept: Accept | None
+    ) -> tuple[Placing, Array]:
+        """The first accepted way down that there is a free motion to, and that motion. Raises SkillError."""
         cause: FailureCause = "no_ik"
-        for _, down in zip(range(PATHS_TRIED), self._descents(goal, held, qpos, rng), strict=False):
+        second: tuple[Placing, Array] | None = None
+        for _, placing in zip(range(PATHS_TRIED), self._descents(goal, held, qpos, rng), strict=False):
             with self.world.holding(held.name, held.T_tool_object):
-                path = self._plan(start, down[0], held.width)
-            if path is not None:
-                return down, path
-            cause = "no_path"
-        raise SkillError(cause, "no place of the goal is in reach with this grasp")
+                path = self._plan(start, placing.down[0], held.width)
+            if path is None:
+                cause = "no_path"
+            elif accept is None or accept(held, placing):
+                return placing, path
+            else:
+                second = second or (placing, path)
+        if second is None:
+            raise SkillError(cause, "no place of the goal is in reach with this grasp")
+        return second
 
-    def _descents(self, goal: Goal, held: Held, qpos: Array, rng: np.random.Generator) -> Iterator[Array]:
+    def _descents(self, goal: Goal, held: Held, qpos: Array, rng: np.random.Generator) -> Iterator[Placing]:
         """Straight descents to places of the goal, clear for what is held and, at their end, for the opened hand."""
         wanted = targets(self.cell, held.name, goal, qpos, rng)
         if goal.family in ("place_region", "place_beside"):
@@ -162,8 +184,9 @@ class Skills:
                 continue
             with self.world.holding(held.name, held.T_tool_object):
                 clear = all(self.world.clear(joints, held.width) for joints in up)
-            if clear and self._retreat(held, at) is not None:
-                yield up[::-1]
+            back = self._retreat(held, at) if clear else None
+            if back is not None:
+                yield Placing(up[::-1], back)
 
     def _on_the_table(self, name: str, T_object: Array) -> bool:
         outline = footprint(self.cell, name, T_object)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blueprint.geometry.transforms import invert
 from blueprint.model.task import Family, Goal, Task
 from blueprint.skills.approach import Approach
 from blueprint.skills.cell import Cell
 from blueprint.skills.families import Proposal, Way
 from blueprint.skills.mounting import edge_distance
 from blueprint.skills.placement import footprint, height_range, outline_gap, surface_height
+from blueprint.skills.primitives import Held
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
+from blueprint.skills.trials import Trials
 
 Array = NDArray[np.float64]
 
@@ -31,6 +35,8 @@ TEMPLATES: dict[Family, tuple[str, ...]] = {
     "place_into": ("put the {object} into the {target}", "place the {object} inside the {target}"),
 }
 WAYS_TRIED = 30  # grasps tried for reach and place, before a start is given up
+TRIALS = 8  # of them tried in physics
+PLACES_TRIED = 3  # in physics, per grasp
 LIFT_HEIGHT_M = 0.08
 REGION_RADIUS_M = 0.05
 BESIDE_GAP_M = 0.06
@@ -61,17 +67,28 @@ def arrange(scene: TaskScene, task: Task, qpos: Array, rng: np.random.Generator)
 
 
 def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -> Iterator[Way]:
-    """Grasps from which the goal is in reach."""
-    tried = zip(range(WAYS_TRIED), scene.ways_to(task.object, start), strict=False)
-    for _, approach in tried:
-        if scene.skills.can_place(task.object, task.goal, approach, start, rng):
+    """Grasps that hold in a trial and from which the goal is in reach, where what is let go stays in a trial."""
+    trials = Trials(scene.simulator, scene.skills)
+    tried = 0
+    for _, approach in zip(range(WAYS_TRIED), scene.ways_to(task.object, start), strict=False):
+        if tried == TRIALS:
+            return
+        if not _placeable(scene, task, start, _held_as_planned(task.object, approach), rng):
+            continue
+        tried += 1
+        held = trials.grasp(task.object, approach, start)
+        if held is not None and _stays(scene, task, start, held, trials, rng):
             yield PickAndPlace(scene, task, approach, start, rng)
 
 
 def why_none(scene: TaskScene, task: Task, start: Array) -> str:
-    if next(scene.ways_to(task.object, start), None) is None:
-        return f"{task.object} cannot be grasped: too wide for the gripper or out of reach"
-    return "no place of the goal is in reach with any grasp"
+    rng, object_ = np.random.default_rng(0), task.object
+    ways_to = list(itertools.islice(scene.ways_to(object_, start), WAYS_TRIED))
+    if not ways_to:
+        return f"{object_} cannot be grasped: too wide for the gripper or out of reach"
+    if not any(_placeable(scene, task, start, _held_as_planned(object_, way), rng) for way in ways_to):
+        return "no place of the goal is in reach with any grasp"
+    return f"in a trial {object_} slips, rolls or tips with every grasp"
 
 
 @dataclass(frozen=True)
@@ -92,8 +109,36 @@ class PickAndPlace:
         skills, goal, opening = self.scene.skills, self.task.goal, self.approach.grasp.opening
         skills.pick(rollout, self.task.object, self.approach)
         if goal.family != "lift":
-            skills.place(rollout, self.task.object, goal, self.start, opening, self.rng)
+            trials = Trials(self.scene.simulator, skills)
+            skills.place(
+                rollout,
+                self.task.object,
+                goal,
+                self.start,
+                opening,
+                self.rng,
+                lambda held, placing: trials.release(held, placing, rollout.qpos),
+            )
         skills.rest(rollout, 0.0 if goal.family == "lift" else opening)
+
+
+def _held_as_planned(name: str, way: Approach) -> Held:
+    return Held(name, invert(way.grasp.T_object_tool), way.grasp.width, way.grasp.opening)
+
+
+def _placeable(scene: TaskScene, task: Task, start: Array, held: Held, rng: np.random.Generator) -> bool:
+    """Whether some place of the goal is in reach for what is held."""
+    if task.goal.family == "lift":
+        return True
+    return next(scene.skills.placings(task.goal, held, start, rng), None) is not None
+
+
+def _stays(scene: TaskScene, task: Task, start: Array, held: Held, trials: Trials, rng: np.random.Generator) -> bool:
+    """Whether what is held stays at one of the first places of the goal."""
+    if task.goal.family == "lift":
+        return True
+    placings = itertools.islice(scene.skills.placings(task.goal, held, start, rng), PLACES_TRIED)
+    return any(trials.release(held, placing, start) for placing in placings)
 
 
 def _region(scene: TaskScene, name: str, rng: np.random.Generator) -> Proposal:
