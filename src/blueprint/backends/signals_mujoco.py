@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blueprint.backends.simulator_mujoco import load_model
+from blueprint.backends.simulator_mujoco import load_model, vary
 from blueprint.core.errors import InputError
 from blueprint.model.scene import RobotArm
 from blueprint.model.variation import PhysicsDraw
@@ -132,7 +132,9 @@ def _compiled(path: Path, mtime_ns: int, size: int) -> Any:
 
 def varied(path: Path, physics: PhysicsDraw) -> Any:
     """The model with the parameters that an episode was run with."""
-    raise InputError("this version replays no varied physics", "record episodes without a draw of physics")
+    model = load_model(path)
+    vary(model, physics)
+    return model
 
 
 def _acting(model: Any, ctrl: Array, fps: int) -> Array:
