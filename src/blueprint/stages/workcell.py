@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from blueprint.core.stage import stage
 from blueprint.model.artifacts import SimScene, Workcell
 
 if TYPE_CHECKING:
+    from blueprint.backends.robot_mjcf import Mounting
     from blueprint.backends.robots import InstalledRobot
     from blueprint.skills.cell import Cell
     from blueprint.skills.grasp import Grasp
@@ -23,77 +25,110 @@ Array = NDArray[np.float64]
 
 SCENE_CAMERA = "scene"
 TARGETS_PER_OBJECT = 4  # grasps by which a base pose is judged
+HANDOVER_M = 0.3  # above the table
 APART_M = 0.12  # where the work area is probed around its middle, so that there is room to place things
 
 
 class WorkcellConfig(Config):
-    """robot: see `blueprint robots list`. grasp_samples: surface points per object from which grasps are built."""
+    """robot: see `blueprint robots list`; robots: several at once, in place of `robot`.
+
+    grasp_samples: surface points per object from which grasps are built
+    """
 
     robot: str = "franka_panda"
+    robots: tuple[str, ...] = ()
     grasp_samples: int = Field(default=160, ge=20)
     seed: int = 0
 
 
 @stage(version="1", timeout_s=900.0)
 def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
-    """Choose the base pose by reachability, mount the robot, and say what it can reach.
+    """Choose the base poses by reachability, mount the robots, and say what they can reach.
 
-    Raises InfeasibleError when no base pose has room or nothing can be grasped from it.
+    Raises InfeasibleError when a base has no room or nothing can be grasped.
     """
     from blueprint.backends import robot_mjcf, robots
+    from blueprint.backends.robot_sheet import arms_of
     from blueprint.skills.cell import Cell
 
-    installed = robots.ensure(cfg.robot)
+    installed = [robots.ensure(sheet.name) for sheet in arms_of(cfg.robots or (cfg.robot,))]
     names = tuple(body.name for body in simscene.bodies if body.movable)
     if not names:
         raise InfeasibleError("nothing in the scene can be carried", "every object is anchored, soft or has joints")
-    T_world_base, pedestal = _choose_base(simscene, installed, names, cfg, out / "probe")
-    arm = robot_mjcf.mount(simscene.path(simscene.mjcf), installed, T_world_base, pedestal, out)
-    cell = Cell.load(out / "workcell.xml", arm, names)
-    reachable = _reachable(cell, cfg)
+    mountings = _choose_bases(simscene, installed, names, cfg, out / "probe")
+    arms = robot_mjcf.mount_all(simscene.path(simscene.mjcf), mountings, out)
+    cell = Cell.load(out / "workcell.xml", arms, names)
+    reached = [_reachable(view, cfg) for view in cell.views]
+    reachable = {name: any(by_arm[name] for by_arm in reached) for name in names}
     if not any(reachable.values()):
+        widest = max(arm.gripper.max_opening_m for arm in arms)
         raise InfeasibleError(
-            f"{arm.title} can grasp none of: {', '.join(names)}",
-            f"its gripper opens {1000 * arm.gripper.max_opening_m:.0f} mm; bring smaller objects or another robot",
+            f"{' and '.join(arm.title for arm in arms)} can grasp none of: {', '.join(names)}",
+            f"the gripper opens {1000 * widest:.0f} mm; bring smaller objects or another robot",
         )
     return Workcell(
-        robot=arm,
+        robot=arms[0],
+        others=arms[1:],
         bodies=simscene.bodies,
-        cameras=(SCENE_CAMERA, robot_mjcf.WRIST_CAMERA),
+        cameras=(SCENE_CAMERA, *(robot_mjcf.wrist_camera(k) for k in range(len(arms)))),
         table_polygon=simscene.table_polygon,
         reachable=reachable,
     )
 
 
-def _choose_base(
-    simscene: SimScene, installed: InstalledRobot, names: tuple[str, ...], cfg: WorkcellConfig, probe: Path
-) -> tuple[Array, float]:
-    """T_world_base and the height of its pedestal [m], judged with the arm at the origin of a throw-away cell."""
+def _choose_bases(
+    simscene: SimScene, installed: Sequence[InstalledRobot], names: tuple[str, ...], cfg: WorkcellConfig, probe: Path
+) -> list[Mounting]:
+    """A place for each arm in turn, judged with the arm at the origin of a throw-away cell.
+
+    Arms of a team also count how well they reach the region over the objects where they hand things to each other.
+    """
     import shutil
 
     from blueprint.backends import robot_mjcf
     from blueprint.skills.cell import Cell
     from blueprint.skills.ik import ArmKinematics
-    from blueprint.skills.mounting import best_mount
+    from blueprint.skills.mounting import Mount, best_mount
     from blueprint.skills.placement import footprint
 
-    arm = robot_mjcf.mount(simscene.path(simscene.mjcf), installed, np.eye(4), 0.0, probe)
-    cell = Cell.load(probe / "workcell.xml", arm, names)
-    qpos = cell.home_qpos
-    outlines = [footprint(cell, name, cell.pose(qpos, name)) for name in names]
-    targets = [[g.tool(cell.pose(qpos, name)) for g in some[:TARGETS_PER_OBJECT]] for name, some in _grasps(cell, cfg)]
     camera = next((np.array(c.T_world_camera)[:2, 3] for c in simscene.cameras if c.name == SCENE_CAMERA), None)
-    found = best_mount(
-        ArmKinematics(cell), [*targets, *_work_area(outlines)], np.array(simscene.table_polygon), outlines, camera
-    )
-    shutil.rmtree(probe)
-    if found is None:
-        raise InfeasibleError(
-            f"there is no room for the base of {arm.title} around the objects",
-            "leave 15 cm free beside them on the table, or capture less of the table",
+    polygon, chosen = np.array(simscene.table_polygon), list[Mount]()
+    mountings: list[Mounting] = []
+    for one in installed:
+        arm = robot_mjcf.mount(simscene.path(simscene.mjcf), one, np.eye(4), 0.0, probe)
+        cell = Cell.load(probe / "workcell.xml", arm, names)
+        qpos = cell.home_qpos
+        outlines = [footprint(cell, name, cell.pose(qpos, name)) for name in names]
+        targets = [
+            [g.tool(cell.pose(qpos, name)) for g in some[:TARGETS_PER_OBJECT]] for name, some in _grasps(cell, cfg)
+        ]
+        targets += _work_area(outlines) + (_handover(outlines) if len(installed) > 1 else [])
+        found = best_mount(
+            ArmKinematics(cell), targets, polygon, outlines, camera, reach_m=one.robot.reach, taken=chosen
         )
-    floor = float(cell.model.geom("floor").pos[2])
-    return found.T_world_base, 0.0 if found.on_table else -floor
+        shutil.rmtree(probe)
+        if found is None:
+            raise InfeasibleError(
+                f"there is no room for the base of {arm.title} around the objects",
+                "leave 15 cm free beside them on the table, or capture less of the table",
+            )
+        chosen.append(found)
+        floor = float(cell.model.geom("floor").pos[2])
+        mountings.append(robot_mjcf.Mounting(one, found.T_world_base, 0.0 if found.on_table else -floor))
+    return mountings
+
+
+def _handover(outlines: list[Array]) -> list[list[Array]]:
+    """Tool poses over the middle of the objects, level or pointing down: there arms give each other things."""
+    points = np.concatenate(outlines)
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    level = np.array([[0.0, 0, 1, 0], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]])
+    down = np.diag([1.0, -1.0, -1.0, 1.0])
+    poses = []
+    for T in (level, down):
+        T[:3, 3] = [*middle, HANDOVER_M]
+        poses.append([_turned(T, k * np.pi / 4) for k in range(8)])
+    return poses
 
 
 def _work_area(outlines: list[Array]) -> list[list[Array]]:
