@@ -35,7 +35,7 @@ def anatomy(path: Path) -> Anatomy:
     for geom in range(model.ngeom):
         body = int(model.geom_bodyid[geom])
         mates = model.geom_bodyid == body
-        if drawn[geom] == bool(drawn[mates].any()):  # what is only drawn, where there is such; else what collides
+        if drawn[geom] == drawn[mates].any():  # what is only drawn, where there is such; else what collides
             found.setdefault(body, []).append(_in_body(model, geom))
     return Anatomy(
         names=tuple(model.body(i).name or f"body_{i}" for i in range(model.nbody)),
@@ -49,10 +49,10 @@ def _in_body(model: Any, geom: int) -> Array:
 
     rotation = np.zeros(9)
     mujoco.mju_quat2Mat(rotation, model.geom_quat[geom])
-    return _points(model, geom) @ rotation.reshape(3, 3).T + model.geom_pos[geom]
+    return geom_points(model, geom) @ rotation.reshape(3, 3).T + model.geom_pos[geom]
 
 
-def _points(model: Any, geom: int) -> Array:
+def geom_points(model: Any, geom: int) -> Array:
     """(V, 3) in the geom's frame. Round shapes by points on them; planes and fields span nothing."""
     import mujoco
 

@@ -42,14 +42,33 @@ class Contacts:
     torque: Array
     distance: Array
 
-    def upon(self, bodies: frozenset[int], apart: frozenset[int]) -> tuple[Array, Array, Array]:
-        """Force, torque and position (K', 3) of what all but `apart` puts on `bodies`."""
+    def at(self, frame: int) -> Contacts:
+        """Those of one frame."""
+        chosen = self.frame == frame
+        return Contacts(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    def upon(self, bodies: frozenset[int], apart: frozenset[int]) -> Loads:
+        """What all but `apart` puts on `bodies`."""
         a, b = (np.isin(self.bodies[:, side], list(bodies)) for side in (0, 1))
         foreign = ~np.isin(self.bodies, list(apart))
         on_b = b & foreign[:, 0]
         chosen = on_b | (a & foreign[:, 1])
         sign = np.where(on_b, 1.0, -1.0)[chosen, None]
-        return sign * self.force[chosen], sign * self.torque[chosen], self.position[chosen]
+        others = np.where(on_b, self.bodies[:, 0], self.bodies[:, 1])[chosen]
+        vectors = [sign * column[chosen] for column in (self.force, self.torque, self.normal)]
+        return Loads(vectors[0], vectors[1], vectors[2], self.position[chosen], others)
+
+
+@dataclass(frozen=True)
+class Loads:
+    """Contacts as one side feels them: force [N], torque [N m] and normal upon it, position, each (K, 3); by: (K,) ids
+    of the bodies that press."""
+
+    force: Array
+    torque: Array
+    normal: Array
+    position: Array
+    by: Ints
 
 
 @dataclass(frozen=True)
@@ -227,10 +246,10 @@ def _readings(model: Any, data: Any, arms: Sequence[Arm], contacts: Contacts) ->
 
 
 def _wrench(data: Any, arm: Arm, contacts: Contacts) -> Array:
-    force, torque, position = contacts.upon(arm.gripper, arm.gripper)
-    lever = position - data.site_xpos[arm.site]
+    load = contacts.upon(arm.gripper, arm.gripper)
     axes = data.site_xmat[arm.site].reshape(3, 3)
-    return np.concatenate([force.sum(axis=0) @ axes, (np.cross(lever, force) + torque).sum(axis=0) @ axes])
+    torque = np.cross(load.position - data.site_xpos[arm.site], load.force) + load.torque
+    return np.concatenate([load.force.sum(axis=0) @ axes, torque.sum(axis=0) @ axes])
 
 
 def _finger_forces(data: Any, arm: Arm, contacts: Contacts) -> Array:
@@ -238,5 +257,5 @@ def _finger_forces(data: Any, arm: Arm, contacts: Contacts) -> Array:
     out = np.zeros(len(arm.fingers))
     for k, finger in enumerate(arm.fingers):
         outward = np.sign((data.xpos[min(finger)] - data.site_xpos[arm.site]) @ closing) * closing
-        out[k] = (contacts.upon(finger, arm.gripper)[0] @ outward).sum()
+        out[k] = (contacts.upon(finger, arm.gripper).force @ outward).sum()
     return out
