@@ -16,7 +16,8 @@ from pydantic import Field
 from blueprint.core.artifact import Artifact
 from blueprint.model.capture import Camera, Frame, ScaleAnchor, StereoPair, UserBox, UserName
 from blueprint.model.certificate import Measurement, Provenance, StageRun, Suitability
-from blueprint.model.episode import EpisodeRecord, RecordedEpisode
+from blueprint.model.episode import EpisodeRecord, RecordedEpisode, RecordedInstance
+from blueprint.model.packs import Pack, Stream
 from blueprint.model.scene import (
     CameraView,
     Check,
@@ -131,6 +132,7 @@ class Workcell(Artifact):
     robot: the first arm; others: further ones
     reachable: body name -> whether some grasp of it is within reach of some arm, were it alone on the table
     cameras: camera names in the MJCF, in recording order (`scene`, `wrist`, further wrists)
+    more_cameras: further ones in the MJCF, recorded only where `recording.cameras` names them
     """
 
     mjcf: str = "workcell.xml"
@@ -138,6 +140,7 @@ class Workcell(Artifact):
     others: tuple[RobotArm, ...] = ()
     bodies: tuple[SceneBody, ...]
     cameras: tuple[str, ...]
+    more_cameras: tuple[str, ...] = ()
     table_polygon: tuple[Vec2, ...]
     reachable: dict[str, bool]
 
@@ -190,10 +193,14 @@ class Episodes(Artifact):
 
 
 class Recording(Artifact):
-    """Pictures of the successful episodes.
+    """Pictures and signals of the successful episodes.
 
-    Files: episodes/000000/{CAMERA.mp4, CAMERA.depth.mkv, CAMERA.segmentation.mkv, poses.npz}
-    cameras: intrinsics, in the order of `RecordedEpisode.tracks`
+    Files: episodes/000000/{CAMERA.mp4, CAMERA.depth.mkv, CAMERA.segmentation.mkv, poses.npz, ...} (of several looks
+    episodes/000000_00/, ...), failures/000000_00/ alike
+    cameras: intrinsics without a look, in the order of `RecordedEpisode.tracks`
+    streams: what is held of each frame, see `model/packs.py`; pack: None = chosen stream by stream
+    instances: of the labels, 0 = background; vectors: LeRobot feature -> the names of its values
+    failures: attempts that failed, where a full pack was asked for and `episodes.keep_failures` kept them
     """
 
     fps: int
@@ -202,15 +209,24 @@ class Recording(Artifact):
     renderer: str
     sensor_source: str
     codec: str
+    pack: Pack | None = None
+    streams: tuple[Stream, ...] = ()
     segment_names: dict[int, str]  # segmentation value -> body name
+    instances: tuple[RecordedInstance, ...] = ()
+    vectors: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     cameras: tuple[Camera, ...] = ()
     episodes: tuple[RecordedEpisode, ...]
+    failures: tuple[RecordedEpisode, ...] = ()
 
 
 class Dataset(Artifact):
-    """A LeRobot v3.0 dataset under dataset/ (its root), depth and segmentation under dataset/sidecar/."""
+    """A LeRobot v3.0 dataset under dataset/ (its root), what LeRobot has no place for under dataset/sidecar/.
+
+    failures: a second dataset of the same shape, of attempts that failed; None where none were recorded
+    """
 
     folder: str = "dataset"
+    failures: str | None = None
     episodes: int
     frames: int
     fps: int

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from blueprint.core.artifact import Model
+from blueprint.model.capture import Camera
 from blueprint.model.task import Task
-from blueprint.model.variation import Variation
+from blueprint.model.variation import Look, Variation
 
 FailureCause = Literal[
     "no_grasp",
@@ -94,27 +97,51 @@ class CameraTrack(Model):
     """What one camera recorded in one episode.
 
     camera: its name, without what stands before a '/' in the MJCF
-    video: H.264/AV1 MP4, constant frame rate; depth: FFV1 gray16 [mm], 0 = beyond range; segmentation: FFV1 gray16
-    whose values are listed in `Recording.segment_names`
+    video: H.264/AV1 MP4, constant frame rate; width, height: of its pictures
+    depth, segmentation: FFV1 gray16 Matroska ([mm], 0 = beyond range; values as in `Recording.segment_names`), or in
+    a pack `.npz` (`depth` (T, H, W) float32 [m]; `instance`, `semantic` (T, H, W) uint16, as in `Recording.instances`)
     color_stats: per channel over sampled pixels, in [0, 1]: name -> (3,)
     """
 
     camera: str
     video: str
-    depth: str | None
-    segmentation: str | None
+    width: int
+    height: int
+    depth: str | None = None
+    segmentation: str | None = None
     color_stats: dict[str, tuple[float, float, float]]
     color_count: int
 
 
 class RecordedEpisode(Model):
-    """The pictures of one episode. index: of `EpisodeRecord`.
+    """The pictures of one trajectory under one look. index: of `EpisodeRecord`; siblings share it.
 
+    look: None = the scene as captured; look_index: 0, 1, ... among the siblings
+    attempt: which of the record's attempts this is; None = the one that succeeded
     poses: `.npz` of body_poses (T, B, 7) and camera_poses (T, C, 7) (position [m], quaternion wxyz; world frame;
-    bodies in the order of `Recording.segment_names`, cameras in the order of `tracks`)
+    bodies in the order of `Recording.segment_names`, NaN for those that this episode has not; cameras in the order of
+    `tracks`); in a full pack also body_velocity and body_acceleration (T, B, 6) (linear, angular; world axes)
+    cameras: intrinsics of this look, in the order of `tracks`
+    vectors: `.npz` of the features in `Recording.vectors`, each (T, D) float32
+    tactile: videos of tactile pads; sides: KIND or KIND/CAMERA -> file or folder (see docs/data_packs.md)
     """
 
     index: int
+    look_index: int = 0
+    look: Look | None = None
+    attempt: int | None = None
     frames: int
     tracks: tuple[CameraTrack, ...]
     poses: str
+    cameras: tuple[Camera, ...] = ()
+    vectors: str | None = None
+    tactile: tuple[CameraTrack, ...] = ()
+    sides: dict[str, str] = Field(default_factory=dict)
+
+
+class RecordedInstance(Model):
+    """Something that labels tell apart. category: of its kind; thing: it can be counted (no table, no wall)."""
+
+    name: str
+    category: str
+    thing: bool

@@ -164,6 +164,8 @@ class Track:
         stats = self._counter.stats()
         return CameraTrack(
             camera=self._camera,
+            width=self._cfg.width,
+            height=self._cfg.height,
             video=f"{folder}/{self._camera}.mp4",
             depth=f"{folder}/{self._camera}.depth.mkv" if self._depth else None,
             segmentation=f"{folder}/{self._camera}.segmentation.mkv" if self._segmentation else None,
