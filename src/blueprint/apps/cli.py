@@ -116,6 +116,11 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     serve.add_argument("--port", type=int, default=8790)
     serve.add_argument("--terms", default="the operator's own machine", help="terms of use of the results")
     serve.add_argument("--non-commercial", action="store_true", help="the terms forbid commercial use")
+    stream = _add(commands, "stream", _stream, "serve episodes to training processes while they are made")
+    stream.add_argument("scene", type=Path, metavar="DIR")
+    stream.add_argument("--host", default="127.0.0.1", help="beyond this machine only with BLUEPRINT_STREAM_TOKEN set")
+    stream.add_argument("--port", type=int, default=8791)
+    stream.add_argument("--development", action="store_true", help="serve also what is fit for development only")
     status = _add(commands, "status", _status, "what is done and what is not")
     why = _add(commands, "why", _why, "why a stage would run again, why it ran last")
     check = _add(commands, "check", _check, "verify every receipt, hash and format")
@@ -225,6 +230,15 @@ def _serve(arguments: argparse.Namespace) -> int:
         commercial=not arguments.non_commercial,
     )
     serve(arguments.reconstructors, arguments.host, arguments.port, options)
+    return 0
+
+
+def _stream(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import stream
+
+    print(f"http://{arguments.host}:{arguments.port}{stream.PREFIX}/stream   (ctrl-C ends it)", flush=True)
+    least = "development_only" if arguments.development else stream.LEAST
+    stream.serve(arguments.scene, arguments.host, arguments.port, least)
     return 0
 
 

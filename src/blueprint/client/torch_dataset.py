@@ -1,0 +1,116 @@
+"""A PyTorch dataset over a stream of episodes: frames as tensors, shuffled in a bounded buffer, resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch  # pyright: ignore[reportMissingImports]
+from torch.utils.data import IterableDataset, get_worker_info  # pyright: ignore[reportMissingImports]
+
+from blueprint.client.stream import Episode, EpisodeStream
+
+Sample = dict[str, Any]
+Place = tuple[int, int]  # episode, frame
+
+
+class StreamDataset(IterableDataset[Sample]):
+    """Frames of the episodes of a stream, as LeRobot names them.
+
+    A sample holds observation.state (n,) and action (horizon, n) (or (n,) for a horizon of 1) float32 [rad, m],
+    action_is_pad (horizon,) bool (a horizon beyond the end repeats the last action), observation.images.CAMERA
+    (3, H, W) float32 in [0, 1], task (the instruction), timestamp [s], episode_index, frame_index; and of `extras`,
+    arrays of the states file such as qpos, privileged.NAME.
+
+    buffer: frames among which the next one is drawn; 1 = in order. Only whole episodes are held, as many as the buffer
+    touches. Workers of a DataLoader share the episodes by index. `state_dict` between two samples, given to
+    `load_state_dict` of a new dataset of the same settings, makes that one go on with the very next sample. With
+    workers, each worker's dataset has its own (torchdata's StatefulDataLoader asks for them).
+    """
+
+    def __init__(
+        self,
+        stream: EpisodeStream,
+        *,
+        horizon: int = 1,
+        buffer: int = 1,
+        seed: int = 0,
+        extras: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.stream, self.horizon, self.buffer, self.extras = stream, horizon, max(1, buffer), tuple(extras)
+        self._rng = np.random.default_rng(seed)
+        self._next: Place = (0, 0)  # the first frame that is not in the buffer yet
+        self._held: list[Place] = []
+        self._episodes: dict[int, Episode] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings: JSON can keep it."""
+        state = {"key": self.stream.key, "next": list(self._next), "held": [list(place) for place in self._held]}
+        return state | {"random": self._rng.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there; the episodes in the buffer are fetched again."""
+        self.stream.key = state["key"]
+        self._next = (state["next"][0], state["next"][1])
+        self._held = [(episode, frame) for episode, frame in state["held"]]
+        self._rng.bit_generator.state = state["random"]
+        self._episodes = {}
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Go on from where the last iteration stopped; after the end of the stream, begin again."""
+        for place in self._incoming():
+            self._held.append(place)
+            if len(self._held) >= self.buffer:
+                yield self._drawn()
+        while self._held:
+            yield self._drawn()
+        self._next = (0, 0)
+
+    def _incoming(self) -> Iterator[Place]:
+        """Every frame from `_next` on, noted as taken when the next one is asked for."""
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        cursor, first = self._next
+        for episode in self.stream.follow(cursor, wanted=lambda index: index % workers == worker):
+            self._episodes[episode.index] = episode
+            for frame in range(first if episode.index == cursor else 0, episode.frames):
+                last = frame + 1 == episode.frames
+                self._next = (episode.index + 1, 0) if last else (episode.index, frame + 1)
+                yield episode.index, frame
+
+    def _drawn(self) -> Sample:
+        """Take a frame out of the buffer; the last one takes its place."""
+        chosen = int(self._rng.integers(len(self._held))) if self.buffer > 1 else 0
+        self._held[chosen], self._held[-1] = self._held[-1], self._held[chosen]
+        place = self._held.pop()
+        sample = self._sample(self._episode(place[0]), place[1])
+        needed = {episode for episode, _ in self._held} | {self._next[0]}
+        self._episodes = {index: episode for index, episode in self._episodes.items() if index in needed}
+        return sample
+
+    def _episode(self, index: int) -> Episode:
+        if index not in self._episodes:
+            self._episodes[index] = self.stream.episode(index)
+        return self._episodes[index]
+
+    def _sample(self, episode: Episode, frame: int) -> Sample:
+        arrays = episode.arrays
+        rows = np.arange(frame, frame + self.horizon)
+        actions = torch.from_numpy(arrays["action"][np.minimum(rows, episode.frames - 1)])
+        sample: Sample = {
+            "observation.state": torch.from_numpy(arrays["state"][frame].copy()),
+            "action": actions if self.horizon > 1 else actions[0],
+            "action_is_pad": torch.from_numpy(rows >= episode.frames),
+            "task": episode.header["instruction"],
+            "timestamp": torch.tensor(float(arrays["time"][frame]), dtype=torch.float32),
+            "episode_index": torch.tensor(episode.index),
+            "frame_index": torch.tensor(frame),
+        }
+        for camera, images in episode.images.items():
+            picture = torch.from_numpy(images[frame].copy()).permute(2, 0, 1)
+            sample[f"observation.images.{camera}"] = picture.to(torch.float32) / 255.0
+        for name in self.extras:
+            sample[f"privileged.{name}"] = torch.from_numpy(np.array(arrays[name][frame]))
+        return sample
