@@ -15,7 +15,7 @@ from pydantic import Field
 
 from blueprint.core.artifact import Artifact
 from blueprint.model.capture import Camera, Frame, ScaleAnchor, StereoPair, UserBox, UserName
-from blueprint.model.certificate import Measurement, Provenance, StageRun, Suitability
+from blueprint.model.certificate import FrameRange, Measurement, Provenance, StageRun, Suitability
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode, RecordedInstance
 from blueprint.model.packs import Pack, Stream
 from blueprint.model.scene import (
@@ -238,6 +238,7 @@ class Certificate(Artifact):
     """What was captured, what ran, what was measured. The same content as certificate.json.
 
     reasons: why the suitability is not higher; subject: file of the dataset -> SHA-256
+    frames: what made each frame; physics_verified: a physics engine ran it, and every check of scene and success held
     """
 
     file: str = "certificate.json"
@@ -246,6 +247,9 @@ class Certificate(Artifact):
     subject: dict[str, str]
     sensor_source: str
     physics_backend: str
+    frames: tuple[FrameRange, ...]
+    frame_count: int
+    physics_verified: bool
     training_suitability: Suitability
     reasons: tuple[str, ...]
     measurements: tuple[Measurement, ...]

@@ -81,6 +81,9 @@ class Look(Model):
     noise: SensorNoise | None = None
 
 
+ErrorKind = Literal["grasp_offset", "early_opening", "target_offset"]
+
+
 class Injected(Model):
     """An error made on purpose, so that the data shows how to recover from it.
 
@@ -89,7 +92,7 @@ class Injected(Model):
     target_offset: the robot believes the goal's region to be `offset` [m] from where it is
     """
 
-    kind: Literal["grasp_offset", "early_opening", "target_offset"]
+    kind: ErrorKind
     offset: Vec3 = (0.0, 0.0, 0.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,10 @@ class TaskScene:
         jitter_m: float = 0.0,
         pairs: int = 2,
         samples: int = 160,
+        file: Path | None = None,
     ) -> TaskScene:
-        cell = Cell.load(workcell.path(workcell.mjcf), workcell.robots, workcell.objects)
+        """file: an MJCF in place of the workcell's own, with the same robots and the same layout of qpos."""
+        cell = Cell.load(file or workcell.path(workcell.mjcf), workcell.robots, workcell.objects)
         team = tuple(Skills.of(view, np.array(workcell.table_polygon)) for view in cell.views)
         bodies = {body.name: body for body in workcell.bodies}
         return TaskScene(

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Simulator
 from blueprint.geometry.transforms import rotation_angle
+from blueprint.model.variation import PhysicsDraw
 from blueprint.skills.cell import Cell
 from blueprint.skills.mounting import edge_distance
 from blueprint.skills.placement import footprint, outline_gap
@@ -29,10 +30,11 @@ def varied_start(
     jitter_rad: float,
     *,
     base: Array | None = None,
+    physics: PhysicsDraw | None = None,
 ) -> Array | None:
     """A settled state (nq,), or None if no variation stands still.
 
-    polygon: (K, 2) table outline; base: (nq,) what is varied, else the scene as captured
+    polygon: (K, 2) table outline; base: (nq,) what is varied, else the scene as captured; physics: to settle under
     Every object moves by at most `jitter_m` along x and y and turns by `jitter_rad`.
     """
     base = cell.home_qpos if base is None else base
@@ -41,7 +43,7 @@ def varied_start(
         qpos = _jittered(cell, base, rng, share * jitter_m, share * jitter_rad)
         if not _apart(cell, polygon, base, qpos):
             continue
-        simulation = simulator.open(cell.file, qpos)
+        simulation = simulator.open(cell.file, qpos, physics)
         simulation.advance(cell.ctrl(cell.home_action.astype(np.float32)), SETTLE_S)
         settled = simulation.qpos
         simulation.close()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blueprint.model.spatial import Vec2
 from blueprint.model.task import Goal
 from blueprint.skills.families import family
 from blueprint.skills.scene import TaskScene
+
+if TYPE_CHECKING:
+    import mujoco
 
 Array = NDArray[np.float64]
 
@@ -66,25 +71,31 @@ class Wording:
         return templates[int(rng.integers(len(templates)))].format(
             object=self.spoken[name],
             target="" if goal.target is None else self.spoken[goal.target],
-            where="" if goal.center is None else _where(np.array(goal.center), self.table, self.right),
+            where="" if goal.center is None else self.where(goal.center),
             part="" if goal.joint is None else self.spoken[goal.joint],
             steps=", then ".join(self.of_goal(step.object, step.goal, rng) for step in goal.steps),
         )
+
+    def where(self, spot: Vec2) -> str:
+        """E.g. "far left", "middle": thirds of the table's extent as the viewer sees it."""
+        away = np.array([-self.right[1], self.right[0]])
+        across, along = self.table @ self.right, self.table @ away
+        x = (np.array(spot) @ self.right - across.min()) / np.ptp(across)
+        y = (np.array(spot) @ away - along.min()) / np.ptp(along)
+        side = "left" if x < 1 / 3 else "right" if x > 2 / 3 else ""
+        depth = "near" if y < 1 / 3 else "far" if y > 2 / 3 else ""
+        if side:
+            return f"{depth} {side}".strip()
+        return {"near": "front", "far": "back", "": "middle"}[depth]
+
+
+def viewers_right(model: mujoco.MjModel, camera: str = "scene") -> Array:
+    """(2,) unit vector to the right as a camera sees it; the world's x without that camera."""
+    found = [k for k in range(model.ncam) if model.camera(k).name == camera]
+    right = model.cam_mat0[found[0]].reshape(3, 3)[:2, 0] if found else np.array([1.0, 0.0])
+    return right / np.linalg.norm(right)
 
 
 def _words(joint: str) -> str:
     """A joint's name in the MJCF as words: its last part, without what says that it is a joint."""
     return joint.rpartition("/")[2].removesuffix("_joint").replace("_", " ")
-
-
-def _where(spot: Array, polygon: Array, right: Array) -> str:
-    """E.g. "far left", "middle": thirds of the table's extent as the viewer sees it."""
-    away = np.array([-right[1], right[0]])
-    across, along = polygon @ right, polygon @ away
-    x = (spot @ right - across.min()) / np.ptp(across)
-    y = (spot @ away - along.min()) / np.ptp(along)
-    side = "left" if x < 1 / 3 else "right" if x > 2 / 3 else ""
-    depth = "near" if y < 1 / 3 else "far" if y > 2 / 3 else ""
-    if side:
-        return f"{depth} {side}".strip()
-    return {"near": "front", "far": "back", "": "middle"}[depth]

@@ -2,10 +2,12 @@
 
 An episode is a task, a seeded start and up to `retries` further attempts from that same start, each with the next best
 grasp. What an attempt did is judged by `skills.goals`, which knows nothing of plans. Failed attempts keep their cause.
+Objects, physics and goals differ from episode to episode as `vary` says; what was drawn is in each record.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,20 +24,35 @@ from blueprint.core.errors import InfeasibleError
 from blueprint.core.execute import map_items
 from blueprint.core.stage import stage
 from blueprint.model.artifacts import Episodes, TaskSet, Workcell
-from blueprint.model.episode import Attempt, EpisodeRecord, FailureCause
+from blueprint.model.episode import Attempt, EpisodeRecord
 from blueprint.model.task import Task
+from blueprint.model.variation import Level, Variation
 
 if TYPE_CHECKING:
     from blueprint.skills.families import Way
     from blueprint.skills.goals import Verdict
+    from blueprint.skills.object_sets import ObjectSet
     from blueprint.skills.rollout import Rollout
     from blueprint.skills.scene import TaskScene
+    from blueprint.skills.wording import Wording
 
 Array = NDArray[np.float64]
 
-RECORD_FILE, STATES_FILE = "record.json", "states.npz"
+RECORD_FILE, STATES_FILE, MODELS = "record.json", "states.npz", "models"
 STARTS_TRIED = 10  # variations of the start, until one is found from which the task can be planned
 WIDER = 0.3  # by how much of the jitter each next variation is wider: what stands crammed needs room
+
+
+class Vary(Config):
+    """What differs from episode to episode, beside where objects start: each `none`, `low`, `medium` or `high`.
+
+    physics: masses, frictions, joint damping, within the ranges of the scene's bodies
+    objects: which other objects are there, and their sizes (2, 4 or 8 sets); goals: where regions are
+    """
+
+    physics: Level = "none"
+    objects: Level = "none"
+    goals: Level = "none"
 
 
 class EpisodesConfig(Config):
@@ -44,6 +61,8 @@ class EpisodesConfig(Config):
     retries: further attempts after a failed one; jitter_m, jitter_deg: how far starts vary
     from the capture (more where that leaves no room for a grasp)
     grasp_samples: surface points per object from which grasps are built
+    recover: how often, within an attempt, the robot may see that something went wrong, plan again and go on
+    inject_errors: share of the episodes in which it is made to err first; keep_failures: store states of failures, too
     """
 
     count: int = Field(default=20, ge=1, le=1_000_000)
@@ -52,23 +71,50 @@ class EpisodesConfig(Config):
     jitter_m: float = Field(default=0.03, ge=0, le=0.3)
     jitter_deg: float = Field(default=20.0, ge=0, le=180)
     grasp_samples: int = Field(default=160, ge=20)
+    vary: Vary = Vary()
+    recover: int = Field(default=0, ge=0, le=5)
+    inject_errors: float = Field(default=0.0, ge=0, le=1)
+    keep_failures: bool = False
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What all episodes share, made once and inherited by the processes that run them."""
+    """What all episodes share, made once and inherited by the processes that run them.
 
-    scene: TaskScene
+    settings: the scene with each set of objects, as captured first; wording: what instructions say of places
+    """
+
+    settings: tuple[Setting, ...]
+    wording: Wording
     cfg: EpisodesConfig
 
 
-@stage(version="1", timeout_s=48 * 3600.0)
+@dataclass(frozen=True)
+class Setting:
+    """mjcf: its file of the artifact, None = the workcell's."""
+
+    objects: ObjectSet
+    scene: TaskScene
+    mjcf: str | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an episode starts, in which scene, what is asked of it, and what differs. qpos: (nq,)"""
+
+    scene: TaskScene
+    task: Task
+    qpos: Array
+    variation: Variation
+
+
+@stage(version="2", timeout_s=48 * 3600.0)
 def episodes(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig, out: Path) -> Episodes:
     """Plan, simulate and judge. Raises InfeasibleError when not one episode succeeds."""
     from blueprint.skills.rollout import SEGMENTS
 
-    plan = _prepare(workcell, taskset, simulator, cfg)
+    plan = _prepare(workcell, taskset, simulator, cfg, out)
     items = [(f"{i:06d}", (i, taskset.tasks[i % len(taskset.tasks)])) for i in range(cfg.count)]
     folders = map_items(partial(_run_episode, plan), items, out / "episodes", what="episodes", timeout_s=300.0)
     records = tuple(EpisodeRecord.model_validate_json((folder / RECORD_FILE).read_bytes()) for folder in folders)
@@ -84,112 +130,187 @@ def episodes(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: Ep
         fps=cfg.fps,
         simulator=f"{simulator.name} {simulator.version}",
         segments=SEGMENTS,
-        state_names=(*(name.rpartition("/")[2] for name in workcell.robot.joints), "gripper"),
+        state_names=workcell.state_names,
         episodes=records,
     )
 
 
-def _prepare(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig) -> Plan:
+def _prepare(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig, out: Path) -> Plan:
+    """The scene as captured, and with every set of objects, its model written to `out`/models."""
+    from blueprint.skills.object_sets import SETS, ObjectSet, draw_set, write_model
     from blueprint.skills.scene import TaskScene
+    from blueprint.skills.wording import Wording, viewers_right
 
-    scene = TaskScene.of(workcell, simulator, cfg.seed, jitter_m=cfg.jitter_m, samples=cfg.grasp_samples)
-    for name in sorted({step.object for task in taskset.tasks for step in task.steps} & {*scene.cell.objects}):
-        scene.grasps(name)
-    return Plan(scene, cfg)
+    wanted = {step.object for task in taskset.tasks for step in task.steps}
+
+    def scene_with(objects: ObjectSet, file: Path | None) -> TaskScene:
+        scene = TaskScene.of(
+            objects.workcell(workcell), simulator, cfg.seed, jitter_m=cfg.jitter_m, samples=cfg.grasp_samples, file=file
+        )
+        for name in sorted(wanted & {*scene.cell.objects}):
+            scene.grasps(name)
+        return scene
+
+    settings = [Setting(ObjectSet(), scene_with(ObjectSet(), None))]
+    cell, rng = settings[0].scene.cell, np.random.default_rng([cfg.seed, 13])
+    for k in range(SETS[cfg.vary.objects]):
+        objects, file = draw_set(rng, cfg.vary.objects, cell, wanted & {*cell.objects}), f"{MODELS}/{k:03d}.xml"
+        (out / MODELS).mkdir(exist_ok=True)
+        write_model(cell, objects, out / file)
+        settings.append(Setting(objects, scene_with(objects, out / file), file))
+    return Plan(tuple(settings), Wording.of(settings[0].scene, viewers_right(cell.model)), cfg)
 
 
 # ------------------------------------------------------------------ one episode
 
 
 def _run_episode(plan: Plan, item: tuple[int, Task], folder: Path) -> None:
-    """Write record.json and, on success, states.npz."""
-    from blueprint.skills import motion
+    """Write record.json and states: of the success, and of failures where they are kept."""
+    from blueprint.skills.attempt import failed
 
     index, task = item
-    motion.seed_planner(plan.cfg.seed * 1_000_003 + index)
     rng = np.random.default_rng([plan.cfg.seed, 7, index])
     attempts: list[Attempt] = []
-    rollout, grasp_class = None, ""
-    start, ways = _start(plan, task, rng)
+    start, ways = _start(plan, task, index, rng)
     if start is None:
-        attempts.append(_failed("unstable_start", "no variation of the start stands still"))
-    for _, way in zip(range(plan.cfg.retries + 1), ways, strict=False):
+        attempts.append(failed("unstable_start", "no variation of the start stands still"))
+    for k, way in zip(range(plan.cfg.retries + 1), ways, strict=False):
         assert start is not None
-        rollout, attempt = _attempt(plan, task, way, start)
-        attempts.append(attempt)
-        grasp_class = way.kind
+        rollout, attempt = _attempt(plan, start, way, rng)
+        attempts.append(_kept(plan, attempt, rollout, folder, index, k))
         if attempt.success:
-            rollout.save(folder / STATES_FILE)
             break
     if not attempts:
-        attempts.append(_failed("no_grasp", f"no way to {task.goal.family} with {task.object} from any start"))
-    success = attempts[-1].success
+        attempts.append(failed("no_grasp", f"no way to {task.goal.family} with {task.object} from any start"))
+    last = attempts[-1]
     record = EpisodeRecord(
         index=index,
-        task=task,
+        task=task if start is None else start.task,
         seed=plan.cfg.seed,
-        success=success,
+        success=last.success,
         attempts=tuple(attempts),
-        states=f"episodes/{index:06d}/{STATES_FILE}" if success else None,
-        frames=rollout.frames if rollout is not None and success else 0,
-        grasp_class=grasp_class if success else "",
+        states=last.states if last.success else None,
+        frames=last.frames if last.success else 0,
+        grasp_class=last.grasp_class if last.success else "",
+        variation=None if start is None else start.variation,
     )
     (folder / RECORD_FILE).write_text(record.model_dump_json())
 
 
-def _failed(cause: FailureCause, detail: str) -> Attempt:
-    return Attempt(success=False, cause=cause, detail=detail, checks=(), seconds=0.0)
+def _kept(plan: Plan, attempt: Attempt, rollout: Rollout, folder: Path, index: int, k: int) -> Attempt:
+    """The attempt with its states file, if they are to be kept and there is a frame."""
+    if not rollout.frames or not (attempt.success or plan.cfg.keep_failures):
+        return attempt
+    name = STATES_FILE if attempt.success else f"failed_{k}.npz"
+    rollout.save(folder / name)
+    return attempt.model_copy(update={"states": f"episodes/{index:06d}/{name}", "frames": rollout.frames})
 
 
-def _start(plan: Plan, task: Task, rng: np.random.Generator) -> tuple[Array | None, Iterator[Way]]:
-    """A settled start (nq,) and the ways to do the task from there, best first."""
-    import itertools
+def _start(plan: Plan, task: Task, index: int, rng: np.random.Generator) -> tuple[Start | None, Iterator[Way]]:
+    """A start and the ways to do the task from there, best first, with the first set of objects that admits one."""
+    seed = (plan.cfg.seed, 11, index)
+    drawn = np.random.default_rng(seed)
+    errs = drawn.uniform() < plan.cfg.inject_errors
+    kept: Start | None = None
+    for setting in _settings(plan, task, drawn):
+        start = _drawn(plan, setting, task, seed, drawn)
+        start, ways = _settled(plan, start, rng)
+        kept = start or kept
+        first = next(ways, None)
+        if start is not None and first is not None:
+            ways = itertools.chain([first], ways)
+            return _erring(start, ways, drawn, rng) if errs else (start, ways)
+    return kept, iter(())
 
+
+def _settings(plan: Plan, task: Task, drawn: np.random.Generator) -> list[Setting]:
+    """The sets of objects that hold what the task needs, in random order; last, what was captured."""
+    named = {name for step in task.steps for name in (step.object, step.goal.target)}
+    captured, *others = plan.settings
+    order = drawn.permutation(len(others)).tolist()
+    return [*(others[k] for k in order if not named & {*others[k].objects.absent}), captured]
+
+
+def _drawn(plan: Plan, setting: Setting, task: Task, seed: tuple[int, ...], drawn: np.random.Generator) -> Start:
+    """What differs, drawn; nothing has been placed yet."""
+    from blueprint.skills.variations import draw_goal, draw_physics
+
+    scene, vary = setting.scene, plan.cfg.vary
+    fingers = [name for view in scene.cell.views for name in view.robot.gripper.finger_bodies]
+    variation = Variation(
+        seed=seed,
+        physics=draw_physics(drawn, vary.physics, scene.cell.model, scene.bodies.values(), fingers),
+        absent=setting.objects.absent,
+        scaled=setting.objects.scaled,
+        mjcf=setting.mjcf,
+    )
+    return Start(scene, draw_goal(drawn, vary.goals, scene, task, plan.wording), scene.cell.home_qpos, variation)
+
+
+def _settled(plan: Plan, drawn: Start, rng: np.random.Generator) -> tuple[Start | None, Iterator[Way]]:
+    """A start that stands still and the ways from there; of those without a way the last, None if none stands still."""
     from blueprint.skills.families import family
     from blueprint.skills.start import varied_start
 
-    scene, known = plan.scene, family(task.goal.family)
-    start: Array | None = None
+    scene, task, known = drawn.scene, drawn.task, family(drawn.task.goal.family)
+    start: Start | None = None
     for variation in range(STARTS_TRIED):
         base = known.arrange(scene, task, scene.cell.home_qpos, rng)
         jitter_m, jitter_deg = ((1 + WIDER * variation) * jitter for jitter in (plan.cfg.jitter_m, plan.cfg.jitter_deg))
         qpos = varied_start(
-            scene.cell, scene.table, scene.simulator, rng, jitter_m, float(np.deg2rad(jitter_deg)), base=base
+            scene.cell,
+            scene.table,
+            scene.simulator,
+            rng,
+            jitter_m,
+            float(np.deg2rad(jitter_deg)),
+            base=base,
+            physics=drawn.variation.physics,
         )
         if qpos is None:
             continue
-        start = qpos
-        ways = known.ways(scene, task, start, rng)
+        where = drawn.variation.model_copy(update={"start": tuple(qpos.tolist())})
+        start = Start(scene, task, qpos, where)
+        ways = known.ways(scene, task, qpos, rng)
         first = next(ways, None)
         if first is not None:
             return start, itertools.chain([first], ways)
     return start, iter(())
 
 
-def _attempt(plan: Plan, task: Task, way: Way, start: Array) -> tuple[Rollout, Attempt]:
-    from blueprint.skills.primitives import SkillError
+def _erring(
+    start: Start, ways: Iterator[Way], drawn: np.random.Generator, rng: np.random.Generator
+) -> tuple[Start, Iterator[Way]]:
+    """The start with an error to make, and the ways of a robot that makes it; as it was where no error suits."""
+    from blueprint.skills.families import family
+    from blueprint.skills.variations import draw_error, mistaken
+
+    cell = start.scene.cell
+    error = draw_error(drawn, start.task, cell.objects)
+    if error is None:
+        return start, ways
+    task, believed = mistaken(cell, start.task, start.qpos, error)
+    if error.kind != "early_opening":
+        wrong = family(task.goal.family).ways(start.scene, task, believed, rng)
+        first = next(wrong, None)
+        if first is None:  # nobody would try that
+            return start, ways
+        ways = itertools.chain([first], wrong)
+    variation = start.variation.model_copy(update={"injected": error})
+    return Start(start.scene, start.task, start.qpos, variation), ways
+
+
+def _attempt(plan: Plan, start: Start, way: Way, rng: np.random.Generator) -> tuple[Rollout, Attempt]:
+    from blueprint.skills.attempt import SlippingRollout, attempt
     from blueprint.skills.rollout import Rollout
 
-    cell = plan.scene.cell
-    simulation = plan.scene.simulator.open(cell.file, start)
-    rollout = Rollout(simulation, cell, plan.cfg.fps)
-    try:
-        way.run(rollout)
-    except SkillError as error:
-        attempt = Attempt(
-            success=False, cause=error.cause, detail=error.detail, checks=(), seconds=rollout.frames / rollout.fps
-        )
-    else:
-        verdict = _judge(task, rollout)
-        attempt = Attempt(
-            success=verdict.success,
-            cause=verdict.cause,
-            detail=verdict.detail,
-            checks=verdict.checks,
-            seconds=rollout.frames / rollout.fps,
-        )
+    scene, error = start.scene, start.variation.injected
+    simulation = scene.simulator.open(scene.cell.file, start.qpos, start.variation.physics)
+    slips = error is not None and error.kind == "early_opening"
+    rollout = (SlippingRollout if slips else Rollout)(simulation, scene.cell, plan.cfg.fps)
+    done = attempt(scene, start.task, way, rollout, partial(_judge, start.task), rng, recover=plan.cfg.recover)
     simulation.close()
-    return rollout, attempt
+    return rollout, done
 
 
 def _judge(task: Task, rollout: Rollout) -> Verdict:
@@ -198,7 +319,7 @@ def _judge(task: Task, rollout: Rollout) -> Verdict:
     arrays, cell = rollout.arrays(), rollout.cell
     evidence = Evidence(
         model=cell.model,
-        robots=cell.robots,
+        robots=tuple(view.robot for view in cell.views),
         objects=cell.objects,
         qpos=arrays["qpos"],
         contacts=arrays["contacts"],
