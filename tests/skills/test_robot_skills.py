@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import cache
 
 import numpy as np
 import pytest
 
-from blueprint.skills import grasp, motion
+from blueprint.skills import grasp
 from blueprint.skills.cell import Cell
 from blueprint.skills.collision import CollisionWorld
 from blueprint.skills.ik import ArmKinematics
-from blueprint.skills.motion import Limits
 from blueprint.skills.solids import solid
 from toy_cell import cell_of, make_workcell
-
-FPS = 15
 
 
 @pytest.fixture(scope="module")
@@ -105,42 +101,6 @@ def test_straight_lines_are_straight(cell: Cell) -> None:
     share = np.linspace(0, 1, 9)[:, None]
     expected = (1 - share) * start[:3, 3] + share * end[:3, 3]
     np.testing.assert_allclose([arm.tool_pose(joints)[:3, 3] for joints in path], expected, atol=1e-3)
-
-
-def test_timed_motion_respects_the_limits(cell: Cell) -> None:
-    limits, rng = Limits.of(cell.robot, share=0.6, tool_speed=0.5), np.random.default_rng(2)
-    lower, upper = cell.arm_range[:, 0], cell.arm_range[:, 1]
-    for _ in range(20):
-        path = rng.uniform(lower, upper, (3, len(lower)))
-        targets = motion.time_waypoints(path, limits, FPS)
-        np.testing.assert_allclose(targets[-1], path[-1], atol=1e-12)
-        speed = np.diff(np.concatenate([path[:1], targets]), axis=0) * FPS
-        assert (np.abs(speed) <= np.array(cell.robot.velocity_limits) * 0.6 * 1.001).all()
-        change = np.diff(speed, axis=0) * FPS
-        assert (np.abs(change) <= np.array(cell.robot.acceleration_limits)).all()
-
-
-def test_a_planned_path_is_clear_between_its_checks_too(cell: Cell) -> None:
-    world, arm = CollisionWorld(cell), ArmKinematics(cell)
-    world.place(cell.home_qpos)
-    motion.seed_planner(5)
-    lower, upper = cell.arm_range[:, 0], cell.arm_range[:, 1]
-    goals = []
-    for y in (-0.2, 0.27):
-        T = np.diag([1.0, -1.0, -1.0, 1.0])
-        T[:3, 3] = [-0.12, y, 0.06]
-        goals.append(arm.solve(T, arm.home))
-    start, goal = goals
-    assert start is not None and goal is not None
-    valid = lambda joints: world.clear(joints, 0.08)  # noqa: E731
-    assert not motion.straight(start, goal, valid)  # the cracker box stands in between
-    path = motion.plan(start, goal, lower, upper, valid)
-    assert path is not None and len(path) > 2
-    strict = CollisionWorld(cell, clearance_m=0.0)
-    strict.place(cell.home_qpos)
-    for a, b in itertools.pairwise(path):
-        for s in np.linspace(0, 1, 301):
-            assert strict.clear(a + s * (b - a), 0.08)
 
 
 def test_what_is_carried_counts_as_robot(cell: Cell) -> None:

@@ -1,12 +1,13 @@
-"""Collision-free joint paths (OMPL RRT-Connect) and their jerk-limited timing (Ruckig), sampled at the control rate.
+"""From a path of joint positions to targets at the control rate: as fast as velocity, acceleration and jerk allow.
 
-Nothing here looks at a clock: planning ends after a number of checks and simplification after a number of steps, so the
-same seed gives the same path on a slow machine.
+A path is followed at the highest speed that keeps every joint's velocity and acceleration (one pass back and one forth
+over its squared speed, as in Bobrow, Dubowsky and Gibson 1985). The resulting joint signals are averaged over a window
+of T = 2 a / j: an average keeps velocity and acceleration within their limits, and bounds jerk by 2 a / T. It moves the
+path by a T^2 / 24 at most, which is below a milliradian.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,12 +17,12 @@ from numpy.typing import NDArray
 from blueprint.model.scene import RobotArm
 
 Array = NDArray[np.float64]
-Valid = Callable[[Array], bool]
+Ints = NDArray[np.int64]
 
-STEP_RAD = 0.02  # between collision checks along a path: at most 1.5 cm at the hand of a stretched arm
-PLANNER_CALLS = 1500  # iterations of RRT-Connect before giving up
-RANGE_RAD = 0.6  # longest tree edge
-SIMPLIFY_STEPS = 60
+FINE_S = 1e-3  # about the step at which signals are computed before they are sampled at the control rate
+CURVE_SHARE = 0.7  # of the acceleration that a bend may take; the rest is left for speeding up and braking
+LINE_GRID, BEND_GRID = 24, 8  # intervals per straight section and per bend
+BEND_ROWS = 6  # rows by which a bend is described to who checks it
 
 
 @dataclass(frozen=True)
@@ -44,110 +45,96 @@ class Limits:
         )
 
 
-def seed_planner(seed: int) -> None:
-    """Make OMPL's randomness start from `seed`. Once per process, before its first plan."""
-    from ompl import util
+@dataclass(frozen=True)
+class Path:
+    """Straight lines in joint space between corners (W, n) [rad], with rounded corners.
 
-    util.setLogLevel(util.LOG_NONE)
-    util.RNG.setSeed(1 + seed % (2**31 - 2))
-
-
-def straight(start: Array, goal: Array, valid: Valid) -> bool:
-    """Whether the straight line in joint space is valid, coarse checks first: most invalid lines fail early."""
-    count = max(2, int(np.ceil(np.abs(goal - start).max() / STEP_RAD)) + 1)
-    order = np.argsort([_bit_reversed(i) for i in range(count)], kind="stable")
-    share = np.linspace(0.0, 1.0, count)
-    return all(valid(start + share[i] * (goal - start)) for i in order)
-
-
-def _bit_reversed(i: int) -> float:
-    """Van der Corput sequence in base 2."""
-    value, base = 0.0, 0.5
-    while i:
-        value, base, i = value + base * (i & 1), base / 2, i >> 1
-    return value
-
-
-def plan(start: Array, goal: Array, lower: Array, upper: Array, valid: Valid) -> Array | None:
-    """(W, n) waypoints of a collision-free path, or None. The straight line is tried first."""
-    if not valid(goal) or not valid(start):
-        return None
-    if straight(start, goal, valid):
-        return np.stack([start, goal])
-    found = _rrt_connect(start, goal, lower, upper, valid)
-    if found is None:
-        return None
-    path = _shortcut(found, valid)
-    checked = all(straight(a, b, valid) for a, b in itertools.pairwise(path))
-    return path if checked else None
-
-
-def _rrt_connect(start: Array, goal: Array, lower: Array, upper: Array, valid: Valid) -> Array | None:
-    from ompl import base, geometric
-
-    n = len(start)
-    space = base.RealVectorStateSpace(n)
-    bounds = base.RealVectorBounds(n)
-    for i in range(n):
-        bounds.setLow(i, float(lower[i]))
-        bounds.setHigh(i, float(upper[i]))
-    space.setBounds(bounds)
-    setup = geometric.SimpleSetup(space)
-    setup.setStateValidityChecker(lambda state: valid(np.array([state[i] for i in range(n)])))
-    information = setup.getSpaceInformation()
-    information.setStateValidityCheckingResolution(STEP_RAD / space.getMaximumExtent())
-    first, last = space.allocState(), space.allocState()
-    for i in range(n):
-        first[i], last[i] = float(start[i]), float(goal[i])
-    setup.setStartAndGoalStates(first, last)
-    planner = geometric.RRTConnect(information)
-    planner.setRange(RANGE_RAD)
-    setup.setPlanner(planner)
-    setup.setup()
-    calls = 0
-
-    def enough() -> bool:
-        nonlocal calls
-        calls += 1
-        return calls > PLANNER_CALLS
-
-    planner.solve(base.PlannerTerminationCondition(enough))
-    if not setup.getProblemDefinition().hasExactSolution():
-        return None
-    path = setup.getSolutionPath()
-    geometric.PathSimplifier(information).partialShortcutPath(path, SIMPLIFY_STEPS, SIMPLIFY_STEPS)
-    return np.array([[state[i] for i in range(n)] for state in path.getStates()])
-
-
-def _shortcut(path: Array, valid: Valid) -> Array:
-    """Drop every waypoint that a straight line can skip, greedily from the start."""
-    kept, at = [path[0]], 0
-    while at < len(path) - 1:
-        reach = next(k for k in range(len(path) - 1, at, -1) if k == at + 1 or straight(path[at], path[k], valid))
-        kept.append(path[reach])
-        at = reach
-    return np.array(kept)
-
-
-def time_waypoints(path: Array, limits: Limits, fps: int) -> Array:
-    """(K, n) joint targets, one per frame, along straight lines between waypoints with a stop at each.
-
-    The state at frame 0 is `path[0]`; the last row is `path[-1]`. All joints move in phase, so the lines stay straight.
+    blends: (W,) share of the shorter side of each corner that a parabola replaces, at most 0.5; where it is 0, and
+    at the ends, the arm stops. None = it stops at every corner.
     """
-    rows = [_line_targets(a, b, limits, fps) for a, b in itertools.pairwise(path)]
-    return np.concatenate([r for r in rows if len(r)]) if any(map(len, rows)) else path[:0]
+
+    corners: Array
+    blends: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.corners)
+
+    def sections(self) -> list[tuple[Array, Array, Array, float, int]]:
+        """Parts of the path as (point, direction at it, second derivative, length, corner); corner -1 = a line.
+
+        Derivatives are by the path's length, which is measured by the joints' Euclidean norm.
+        """
+        sides = np.diff(self.corners, axis=0)
+        lengths = np.linalg.norm(sides, axis=1)
+        directions = sides / np.maximum(lengths, 1e-12)[:, None]
+        blends = np.zeros(len(self.corners)) if self.blends is None else self.blends
+        cut = np.zeros(len(self.corners))
+        cut[1:-1] = blends[1:-1] * np.minimum(lengths[:-1], lengths[1:])
+        found, still = [], np.zeros(self.corners.shape[1])
+        for k, (along, length) in enumerate(zip(directions, lengths, strict=True)):
+            rest = float(length - cut[k] - cut[k + 1])
+            if rest > 1e-9:
+                found.append((self.corners[k] + cut[k] * along, along, still, rest, -1))
+            if cut[k + 1] > 0:
+                c, after = cut[k + 1], directions[k + 1]
+                found.append((self.corners[k + 1] - c * along, along, (after - along) / (2 * c), 2 * c, k + 1))
+        return found
+
+    def rows(self) -> tuple[Array, Ints]:
+        """(M, n) the path as a polyline, and of each row the corner whose bend it belongs to, -1 = of a line."""
+        rows, corner = [self.corners[:1]], [-1]
+        for point, along, second, length, k in self.sections():
+            s = np.linspace(0.0, length, 2 if k < 0 else BEND_ROWS + 1)[1:, None]
+            rows.append(point + s * along + s**2 / 2 * second)
+            corner += [k] * len(s)
+        rows.append(self.corners[-1:])  # to the bit
+        return np.concatenate([*rows[:-2], rows[-2][:-1], rows[-1]]), np.array(corner)
 
 
-def _line_targets(start: Array, goal: Array, limits: Limits, fps: int) -> Array:
-    reach = np.abs(goal - start)
-    if reach.max() < 1e-6:
-        return np.zeros((0, len(start)))
-    with np.errstate(divide="ignore"):
-        velocity, acceleration, jerk = (
-            float((limit / reach).min()) for limit in (limits.velocity, limits.acceleration, limits.jerk)
-        )
-    share = _profile(velocity, acceleration, jerk, fps)
-    return start + share[:, None] * (goal - start)
+@dataclass(frozen=True)
+class _Grid:
+    """A path cut into I intervals.
+
+    lengths: (I,); first, second: (I, n) largest derivatives by the path's length; stops: (I + 1,) where it halts
+    position: of (N,) lengths along the path
+    """
+
+    lengths: Array
+    first: Array
+    second: Array
+    stops: NDArray[np.bool_]
+    position: Callable[[Array], Array]
+
+
+def time_waypoints(path: Array | Path, limits: Limits, fps: int) -> Array:
+    """(K, n) joint targets, one per frame, along a path that starts and ends at rest.
+
+    The state at frame 0 is the first corner; the last row is the last one. Corners (W, n) that are no `Path` are
+    stopped at.
+    """
+    path = path if isinstance(path, Path) else Path(path)
+    sections = path.sections()
+    if not sections:
+        return path.corners[:0]
+    starts = np.cumsum([0.0, *(section[3] for section in sections)])
+    points, along, second = (np.array([section[i] for section in sections]) for i in range(3))
+
+    def position(s: Array) -> Array:
+        i = np.clip(np.searchsorted(starts, s, side="right") - 1, 0, len(sections) - 1)
+        t = (s - starts[i])[:, None]
+        return points[i] + t * along[i] + t**2 / 2 * second[i]
+
+    counts = [LINE_GRID if corner < 0 else BEND_GRID for *_, corner in sections]
+    lengths = np.concatenate([np.full(n, section[3] / n) for n, section in zip(counts, sections, strict=True)])
+    ends = along + np.array([section[3] for section in sections])[:, None] * second
+    first = np.maximum(np.abs(along), np.abs(ends))  # linear in between
+    meets = np.linalg.norm(along[1:] - ends[:-1], axis=1) < 1e-6
+    stops = np.zeros(len(lengths) + 1, dtype=bool)
+    stops[np.cumsum([0, *counts])] = [True, *~meets, True]
+    grid = _Grid(lengths, np.repeat(first, counts, axis=0), np.repeat(np.abs(second), counts, axis=0), stops, position)
+    targets = _timed(grid, limits, fps)
+    targets[-1] = path.corners[-1]
+    return targets
 
 
 def time_path(path: Array, length_m: float, limits: Limits, fps: int) -> Array:
@@ -157,37 +144,86 @@ def time_path(path: Array, length_m: float, limits: Limits, fps: int) -> Array:
     """
     from scipy.interpolate import CubicSpline
 
+    if np.abs(path - path[0]).max() < 1e-9:
+        return path[:0]
     curve = CubicSpline(np.linspace(0.0, 1.0, len(path)), path, bc_type="natural")
-    s = np.linspace(0.0, 1.0, 60)
-    reach = np.maximum(np.abs(curve(s, 1)).max(axis=0), 1e-9)
-    velocity = min(float((limits.velocity / reach).min()), limits.tool_speed / max(length_m, 1e-6))
-    acceleration, jerk = float((limits.acceleration / reach).min()), float((limits.jerk / reach).min())
+    s = np.linspace(0.0, 1.0, 61)
+    first, second = np.abs(curve(s, 1)), np.abs(curve(s, 2))
+    stops = np.zeros(len(s), dtype=bool)
+    stops[[0, -1]] = True
+    most = lambda values: np.maximum(values[1:], values[:-1])  # noqa: E731
+    grid = _Grid(np.diff(s), most(first), most(second), stops, curve)
+    targets = _timed(grid, limits, fps, limits.tool_speed / max(length_m, 1e-6))
+    targets[-1] = path[-1]
+    return targets
+
+
+def _timed(grid: _Grid, limits: Limits, fps: int, fastest: float = np.inf) -> Array:
+    """(K, n) positions at each frame after the first. fastest: change of the path's length per second"""
+    speed = np.minimum(np.sqrt(_squared_speeds(grid, limits)), fastest)
+    spans = 2 * grid.lengths / (speed[:-1] + speed[1:])
+    times, reached = np.cumsum([0.0, *spans]), np.cumsum([0.0, *grid.lengths])
+    blur = float((2 * limits.acceleration / limits.jerk).max())
+    total = float(times[-1]) + blur
+    steps = int(np.ceil(1 / (fps * FINE_S)))  # fine ones per frame
+    frames = int(np.ceil(total * fps))
     while True:
-        targets = curve(_profile(velocity, acceleration, jerk, fps))
-        if within(np.concatenate([path[:1], targets]), limits, fps):
-            return targets
-        velocity, acceleration, jerk = velocity / 1.2, acceleration / 1.44, jerk / 1.728
+        dt = total / (frames * steps - 1)
+        window = int(np.ceil(blur / dt))
+        fine = np.minimum(np.arange(frames * steps - window + 1) * dt, times[-1])
+        i = np.clip(np.searchsorted(times, fine, side="right") - 1, 0, len(spans) - 1)
+        tau = fine - times[i]
+        s = reached[i] + speed[i] * tau + (speed[i + 1] - speed[i]) / spans[i] * tau**2 / 2
+        smooth = _averaged(grid.position(np.clip(s, 0.0, reached[-1])), window)
+        excess = _excess(smooth, limits, fps * steps)
+        if excess <= 1.0005:
+            return smooth[steps::steps]
+        frames = max(frames + 1, int(np.ceil(frames * excess)))
 
 
-def within(targets: Array, limits: Limits, fps: int) -> bool:
-    """Whether frame-to-frame joint speeds and their changes respect the limits (1 % numerical slack)."""
-    speed = np.diff(targets, axis=0) * fps
-    change = np.diff(speed, axis=0, prepend=0.0 * speed[:1]) * fps
-    return bool(
-        (np.abs(speed) <= 1.01 * limits.velocity).all() and (np.abs(change) <= 1.01 * limits.acceleration).all()
+def _averaged(signal: Array, window: int) -> Array:
+    """(L + window, n) the moving average of a signal (L, n) that rests before and after."""
+    padded = np.concatenate([np.repeat(signal[:1], window, axis=0), signal, np.repeat(signal[-1:], window, axis=0)])
+    sums = np.cumsum(padded - signal[0], axis=0)
+    return signal[0] + (sums[window:] - sums[:-window]) / window
+
+
+def _squared_speeds(grid: _Grid, limits: Limits) -> Array:
+    """(I + 1,) the highest squared speeds along the path at the ends of its intervals."""
+    tiny, velocity, acceleration = 1e-12, limits.velocity, limits.acceleration
+    most = np.minimum(
+        ((velocity / np.maximum(grid.first, tiny)) ** 2).min(axis=1),
+        (CURVE_SHARE * acceleration / np.maximum(grid.second, tiny)).min(axis=1),
+    )
+    x = np.minimum(np.append(most, most[-1]), np.append(most[0], most))
+    x[grid.stops] = 0.0
+    count = len(grid.lengths)
+    for order in (range(count - 1, -1, -1), range(count)):
+        for i in order:
+            near, far = (i + 1, i) if order.step < 0 else (i, i + 1)
+            rate = ((acceleration - grid.second[i] * x[near]) / np.maximum(grid.first[i], tiny)).min()
+            x[far] = min(x[far], x[near] + 2 * rate * grid.lengths[i])
+    return x
+
+
+def _excess(signal: Array, limits: Limits, rate: float) -> float:
+    """By what factor a signal sampled at a rate [Hz] must be slowed down to keep its limits; below 1 = not at all."""
+    bounds = (limits.velocity, limits.acceleration, limits.jerk)
+    return max(
+        float((np.abs(np.diff(signal, order, axis=0)).max(axis=0, initial=0.0) * rate**order / bound).max())
+        ** (1 / order)
+        for order, bound in enumerate(bounds, 1)
     )
 
 
-def _profile(velocity: float, acceleration: float, jerk: float, fps: int) -> Array:
-    """(K,) position at each frame of the fastest jerk-limited motion from 0 to 1; ends with exactly 1."""
-    import ruckig
+def within(targets: Array, limits: Limits, fps: int) -> bool:
+    """Whether the frame-to-frame velocity, acceleration and jerk of commands (K, n) respect the limits (1 % slack).
 
-    generator, given, motion = ruckig.Ruckig(1), ruckig.InputParameter(1), ruckig.Trajectory(1)
-    given.current_position, given.target_position = [0.0], [1.0]
-    given.max_velocity, given.max_acceleration, given.max_jerk = [velocity], [acceleration], [jerk]
-    generator.calculate(given, motion)
-    count = max(1, int(np.ceil(motion.duration * fps - 1e-6)))
-    times = np.arange(1, count + 1) / fps
-    share = np.array([motion.at_time(min(t, motion.duration))[0][0] for t in times])
-    share[-1] = 1.0
-    return share
+    The commands start and end at rest: the first and last rows count as held before and after.
+    """
+    held = np.concatenate([np.repeat(targets[:1], 3, axis=0), targets, np.repeat(targets[-1:], 3, axis=0)])
+    bounds = (limits.velocity, limits.acceleration, limits.jerk)
+    return all(
+        bool((np.abs(np.diff(held, order, axis=0)) * fps**order <= 1.01 * bound).all())
+        for order, bound in enumerate(bounds, 1)
+    )

@@ -24,6 +24,7 @@ from blueprint.skills.ik import ArmKinematics
 from blueprint.skills.motion import Limits
 from blueprint.skills.mounting import edge_distance
 from blueprint.skills.placement import footprint, targets
+from blueprint.skills.planning import plan
 from blueprint.skills.rollout import Rollout
 
 Array = NDArray[np.float64]
@@ -154,10 +155,10 @@ class Skills:
 
     def _way_to_a_place(
         self, goal: Goal, held: Held, qpos: Array, start: Array, rng: np.random.Generator, accept: Accept | None
-    ) -> tuple[Placing, Array]:
+    ) -> tuple[Placing, motion.Path]:
         """The first accepted way down that there is a free motion to, and that motion. Raises SkillError."""
         cause: FailureCause = "no_ik"
-        second: tuple[Placing, Array] | None = None
+        second: tuple[Placing, motion.Path] | None = None
         for _, placing in zip(range(PATHS_TRIED), self._descents(goal, held, qpos, rng), strict=False):
             with self.world.holding(held.name, held.T_tool_object):
                 path = self._plan(start, placing.down[0], held.width)
@@ -203,9 +204,8 @@ class Skills:
                         return path
         return None
 
-    def _plan(self, start: Array, goal: Array, opening: float) -> Array | None:
-        low, high = self.cell.arm_range.T
-        return motion.plan(start, goal, low, high, lambda joints: self.world.clear(joints, opening))
+    def _plan(self, start: Array, goal: Array, opening: float) -> motion.Path | None:
+        return plan(self.world, start, goal, opening)
 
     def _follow(self, rollout: Rollout, segment: str, path: Array, opening: float) -> None:
         """A slow straight motion of the tool along dense configurations."""

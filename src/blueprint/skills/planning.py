@@ -1,0 +1,191 @@
+"""Collision-free motions of an arm from one configuration to another: a straight line, else RRT-Connect.
+
+Distances between configurations are metres that the arm's farthest point moves (joint angles times levers). The search
+looks at a path only every few centimetres, since most errors it makes that way are seen by `sweep.blocked_at`, which
+certifies the whole path at the end. A path that fails there is planned again with closer checks. Nothing looks at a
+clock: the search ends after a number of nodes, and equal arguments give equal paths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.skills.collision import CollisionWorld
+from blueprint.skills.motion import Path
+from blueprint.skills.sweep import blocked_at
+
+Array = NDArray[np.float64]
+
+STEPS_M = (0.08, 0.04, 0.02, 0.01)  # between checks of the search, try after try
+NODES = 4000  # of the trees before a try gives up
+RANGE_M = 0.5  # longest tree edge
+SHORTCUTS = 24
+NEAR_ROOM = 0.25  # by this share of the joint ranges
+NEAR = 0.7  # share of samples drawn around start and goal: most detours are short
+BLENDS = (0.5, 0.25, 0.1, 0.0)  # share of the shorter side at a corner that is rounded off
+
+
+@dataclass
+class _Search:
+    """One query, in coordinates scaled to metres. world: the scene placed; step: between checks [m]"""
+
+    world: CollisionWorld
+    opening: float
+    step: float
+    levers: Array = field(init=False)
+    lower: Array = field(init=False)
+    upper: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.levers = self.world.levers
+        self.lower, self.upper = self.world.cell.arm_range.T * self.levers
+
+    def clear(self, x: Array) -> bool:
+        return self.world.clear(x / self.levers, self.opening)
+
+    def free(self, a: Array, b: Array) -> bool:
+        """Whether the checks strictly between a and b pass, the middle first, then the quarters."""
+        gap = b - a
+        count = int(np.ceil(np.sqrt(gap @ gap) / self.step))
+        return all(self.clear(a + (k / count) * gap) for k in _spread(count))
+
+
+_ORDERS: dict[int, list[int]] = {}
+
+
+def _spread(count: int) -> list[int]:
+    """1 .. count - 1, in the order in which they fill the gap most evenly (van der Corput)."""
+    if count not in _ORDERS:
+        bits = max(1, (count - 1).bit_length())
+        keys = {k: int(f"{k:0{bits}b}"[::-1], 2) for k in range(1, count)}
+        _ORDERS[count] = sorted(keys, key=keys.__getitem__)
+    return _ORDERS[count]
+
+
+def plan(world: CollisionWorld, start: Array, goal: Array, opening: float, *, seed: int = 0) -> Path | None:
+    """A path certain to be free of collisions, with rounded corners, or None if none was found.
+
+    world: with the scene placed; start, goal: (n,) [rad]; opening: of the gripper [m]
+    """
+    if not world.clear(start, opening) or not world.clear(goal, opening):
+        return None
+    line = Path(np.stack([start, goal]))
+    if np.array_equal(start, goal) or _certified(world, line, opening) is not None:
+        return line
+    for attempt, step in enumerate(STEPS_M):
+        search = _Search(world, opening, step)
+        rng = np.random.default_rng([seed, attempt])
+        corners = _rrt_connect(search, start * search.levers, goal * search.levers, rng)
+        if corners is None:
+            return None
+        corners = _shortened(search, corners, rng) / search.levers
+        corners[0], corners[-1] = start, goal
+        path = _certified(world, Path(corners), opening)
+        if path is not None:
+            return path
+    return None
+
+
+def _certified(world: CollisionWorld, path: Path, opening: float) -> Path | None:
+    """The path with every corner rounded as far as that is certain to be free; None if its lines are not."""
+    blends = np.zeros(len(path.corners))
+    blends[1:-1] = BLENDS[0]
+    while True:
+        rounded = Path(path.corners, blends)
+        rows, corner = rounded.rows()
+        at = blocked_at(world, rows, opening)
+        if at is None:
+            return rounded
+        k = max(corner[int(at)], corner[min(int(at) + 1, len(corner) - 1)])
+        if k < 0 or blends[k] == 0.0:
+            return None
+        blends = blends.copy()
+        blends[k] = BLENDS[BLENDS.index(blends[k]) + 1]
+
+
+class _Tree:
+    """Nodes (N, n) in metres, each with the index of its parent."""
+
+    def __init__(self, root: Array) -> None:
+        self.nodes = np.empty((2 * NODES, len(root)))
+        self.parents = [-1]
+        self.tries = 0
+        self.nodes[0] = root
+
+    def nearest(self, x: Array) -> int:
+        gap = self.nodes[: len(self.parents)] - x
+        return int(np.einsum("ij,ij->i", gap, gap).argmin())
+
+    def add(self, x: Array, parent: int) -> int:
+        self.nodes[len(self.parents)] = x
+        self.parents.append(parent)
+        return len(self.parents) - 1
+
+    def branch(self, index: int) -> list[Array]:
+        """Nodes from this one to the root."""
+        found = []
+        while index >= 0:
+            found.append(self.nodes[index].copy())
+            index = self.parents[index]
+        return found
+
+    def extend(self, search: _Search, index: int, x: Array) -> int | None:
+        """One edge of at most RANGE_M towards x; the new node, or None where something is in the way."""
+        self.tries += 1
+        gap = x - self.nodes[index]
+        length = float(np.sqrt(gap @ gap))
+        to = x if length <= RANGE_M else self.nodes[index] + gap * (RANGE_M / length)
+        if search.clear(to) and search.free(self.nodes[index], to):
+            return self.add(to, index)
+        return None
+
+
+def _rrt_connect(search: _Search, start: Array, goal: Array, rng: np.random.Generator) -> Array | None:
+    """(W, n) corners by RRT-Connect (Kuffner and LaValle, ICRA 2000)."""
+    a, b, forward = _Tree(start), _Tree(goal), True
+    room = NEAR_ROOM * (search.upper - search.lower)
+    low = np.maximum(np.minimum(start, goal) - room, search.lower)
+    high = np.minimum(np.maximum(start, goal) + room, search.upper)
+    while len(a.parents) + len(b.parents) < NODES and a.tries < NODES:
+        x = rng.uniform(low, high) if rng.random() < NEAR else rng.uniform(search.lower, search.upper)
+        new = a.extend(search, a.nearest(x), x)
+        if new is not None:
+            target = a.nodes[new]
+            at: int | None = b.nearest(target)
+            while at is not None:
+                at = b.extend(search, at, target)
+                if at is not None and np.array_equal(b.nodes[at], target):
+                    corners = np.array([*a.branch(new)[::-1], *b.branch(at)[1:]])
+                    return corners if forward else corners[::-1]
+        a, b, forward = b, a, not forward
+    return None
+
+
+def _shortened(search: _Search, corners: Array, rng: np.random.Generator) -> Array:
+    """(V, n) the path without detours: straight lines between random points of it, then between far corners."""
+    for _ in range(SHORTCUTS):
+        if len(corners) < 3:
+            return corners
+        lengths = np.linalg.norm(np.diff(corners, axis=0), axis=1)
+        at = np.concatenate([[0.0], np.cumsum(lengths)])
+        s, t = np.sort(rng.uniform(0.0, at[-1], 2))
+        i, j = (int(np.searchsorted(at, u, side="right")) - 1 for u in (s, t))
+        if i == j:
+            continue
+        p, q = (corners[k] + (u - at[k]) / lengths[k] * (corners[k + 1] - corners[k]) for k, u in ((i, s), (j, t)))
+        if search.clear(p) and search.clear(q) and search.free(p, q):
+            corners = np.array([*corners[: i + 1], p, q, *corners[j + 1 :]])
+    return _skipped(search, corners)
+
+
+def _skipped(search: _Search, corners: Array) -> Array:
+    """Drop every corner that a straight line can skip, greedily from the start."""
+    kept, at = [corners[0]], 0
+    while at < len(corners) - 1:
+        ahead = range(len(corners) - 1, at, -1)
+        at = next(k for k in ahead if k == at + 1 or search.free(corners[at], corners[k]))
+        kept.append(corners[at])
+    return np.array(kept)
