@@ -259,3 +259,24 @@ def _finger_forces(data: Any, arm: Arm, contacts: Contacts) -> Array:
         outward = np.sign((data.xpos[min(finger)] - data.site_xpos[arm.site]) @ closing) * closing
         out[k] = (contacts.upon(finger, arm.gripper).force @ outward).sum()
     return out
+
+
+def privileged(model: Path, states: Mapping[str, Array], physics: PhysicsDraw | None) -> dict[str, NDArray[Any]]:
+    """The whole state of the simulation, by name: enough to set it up again at any frame.
+
+    qpos (T, nq), qvel (T, nv), ctrl (T, nu); joint, joint_qpos and joint_qvel say where each joint's values begin;
+    body, body_mass [kg]; geom_body, geom_friction (G,) sliding; actuator: names of ctrl
+    """
+    mj_model: Any = compiled(model) if physics is None else varied(model, physics)
+    names = lambda count, get: np.array([get(i).name for i in range(count)], dtype=np.str_)  # noqa: E731
+    body = names(mj_model.nbody, mj_model.body)
+    return {name: states[name] for name in ("qpos", "qvel", "ctrl")} | {
+        "joint": names(mj_model.njnt, mj_model.joint),
+        "joint_qpos": mj_model.jnt_qposadr.copy(),
+        "joint_qvel": mj_model.jnt_dofadr.copy(),
+        "actuator": names(mj_model.nu, mj_model.actuator),
+        "body": body,
+        "body_mass": mj_model.body_mass.copy(),
+        "geom_body": body[mj_model.geom_bodyid],
+        "geom_friction": mj_model.geom_friction[:, 0].copy(),
+    }
