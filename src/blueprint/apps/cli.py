@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_running(commands)
     _add_reading(commands)
+    _add_trust(commands)
     robots = commands.add_parser("robots", help="list robots, install one").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -133,6 +134,27 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="what if?")
     for parser in (status, why, check, report, doctor):
         parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _add_trust(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from blueprint.verify import DEFAULT_POLICY, POLICIES
+
+    verified = _add(commands, "verify", _verify, "is a dataset what its signed certificate says, and fit for release?")
+    deliver = _add(commands, "deliver", _deliver, "hand a dataset over: verified, refused by policy, resumable")
+    deliver.add_argument("--to", required=True, metavar="TARGET", help="folder, s3://..., gs://... or hf://...")
+    deliver.add_argument(
+        "--webhook", metavar="URL", help="tell it (Standard Webhooks, secret in BLUEPRINT_WEBHOOK_SECRET)"
+    )
+    for parser in (verified, deliver):
+        parser.add_argument("dataset", type=Path, metavar="DATASET", help="e.g. DIR/outputs/dataset")
+        parser.add_argument("--key", type=Path, action="append", metavar="FILE", help="public key to trust [your own]")
+        parser.add_argument("--policy", default=DEFAULT_POLICY, choices=list(POLICIES), help=f"[{DEFAULT_POLICY}]")
+        parser.add_argument("--json", action="store_true", help="as JSON")
+    keys = commands.add_parser("keys", help="make a signing key, show the public one").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    _add(keys, "new", _keys_new, "make a key pair FILE and FILE.pub").add_argument("file", type=Path, metavar="FILE")
+    _add(keys, "show", _keys_show, "the public key that others need to verify your data")
 
 
 def _add(
@@ -277,6 +299,48 @@ def _doctor(arguments: argparse.Namespace) -> int:
     found = doctor.examine()
     _show(arguments, found, doctor.text)
     return 0 if found["ok"] else 1
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from blueprint import verify
+    from blueprint.apps import signing
+
+    try:
+        done = verify.verify(arguments.dataset, signing.trusted_keys(arguments.key), arguments.policy)
+    except verify.Refused as refused:
+        return 1 + _show(arguments, signing.refusal(refused), signing.refusal_text)
+    return _show(arguments, signing.approval(done), signing.approval_text)
+
+
+def _deliver(arguments: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from blueprint.apps import delivery, signing, webhook
+    from blueprint.apps.console import ConsoleReporter
+    from blueprint.apps.headlines import headline
+    from blueprint.core.report import reporting
+
+    with ConsoleReporter(headline) as console, reporting(console):
+        keys = signing.trusted_keys(arguments.key)
+        done = delivery.deliver(arguments.dataset, arguments.to, arguments.policy, keys, audit=delivery.audit_file())
+        if arguments.webhook:
+            webhook.tell(arguments.webhook, "dataset.delivered", asdict(done))
+    return _show(arguments, asdict(done), delivery.text)
+
+
+def _keys_new(arguments: argparse.Namespace) -> int:
+    from blueprint.backends.signer_file import create_key
+
+    create_key(arguments.file)
+    print(f"{arguments.file} (keep it secret)\n{arguments.file.with_suffix('.pub')} (give it away)")
+    return 0
+
+
+def _keys_show(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import signing
+
+    print(signing.public_pem(signing.chosen_signer()), end="")
+    return 0
 
 
 def _robots_list(arguments: argparse.Namespace) -> int:

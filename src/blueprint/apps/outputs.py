@@ -8,10 +8,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from blueprint.apps.signing import chosen_signer, envelope
 from blueprint.core.errors import IntegrityError
 from blueprint.core.files import write_atomic
 from blueprint.core.run import Step
 from blueprint.core.store import Scene
+from blueprint.verify import ENVELOPE
 
 # stage -> the artifact's files that are copied
 FILES = {
@@ -38,6 +40,9 @@ def publish(scene: Scene, steps: Sequence[Step]) -> list[Path]:
     for stage, names in FILES.items():
         for name in names if stage in roots else ():
             _copy_file(roots[stage] / name, outputs / name)
+    if "certificate" in roots:
+        _sign(outputs / FILES["certificate"][0], outputs / ENVELOPE)
+        wanted.add(ENVELOPE)
     for name, (stage, folder) in LINKS.items():
         if stage in roots:
             _link(roots[stage] / folder, outputs / name)
@@ -58,6 +63,13 @@ def publish(scene: Scene, steps: Sequence[Step]) -> list[Path]:
 def timings(steps: Sequence[Step]) -> dict[str, float]:
     """Seconds that each stage took when it ran, from the receipts: artifacts hold no clock."""
     return {step.stage.name: step.receipt.seconds for step in steps if step.receipt is not None}
+
+
+def _sign(certificate: Path, target: Path) -> None:
+    """The certificate signed. Ed25519 signs the same to the same bytes, so nothing changes where nothing changed."""
+    data = envelope(json.loads(certificate.read_bytes()), chosen_signer())
+    if not (target.is_file() and target.read_bytes() == data):
+        write_atomic(target, data)
 
 
 def _copy_file(source: Path, target: Path) -> None:

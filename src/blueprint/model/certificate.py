@@ -28,6 +28,15 @@ class Measurement(Model):
     stage: str
 
 
+class FrameRange(Model):
+    """Frames of the dataset, both ends included, and what made them, from the receipts of what ran."""
+
+    first_frame: int
+    last_frame: int
+    sensor_source: str
+    physics_backend: str
+
+
 class StageRun(Model):
     """What a receipt says of one stage, without its clock: an artifact holds no times.
 

@@ -25,7 +25,7 @@ from blueprint.model.artifacts import (
     TaskSet,
     Workcell,
 )
-from blueprint.model.certificate import Provenance, StageRun
+from blueprint.model.certificate import FrameRange, Provenance, StageRun
 from blueprint.stages.certificate import checks, rule
 
 SCHEMA = "blueprint/certificate/1"
@@ -62,7 +62,7 @@ class CertificateConfig(Config):
     within_retries: float = Field(default=0.95, ge=0, le=1)
 
 
-@stage(version="1", reads_receipts=True)
+@stage(version="2", reads_receipts=True)
 def certificate(
     capture: Capture,
     reconstruction: Reconstruction,
@@ -105,9 +105,19 @@ def certificate(
     result = Certificate(
         scene=capture.name,
         provenance=provenance(capture, receipts["capture"], workcell),
-        subject={name: record.sha256 for name, record in sorted(receipts["dataset"].files.items())},
+        subject=subject(dataset, receipts["dataset"]),
         sensor_source=recording.sensor_source,
         physics_backend=receipts["episodes"].backends.get("simulator", episodes.simulator),
+        frames=(
+            FrameRange(
+                first_frame=0,
+                last_frame=dataset.frames - 1,
+                sensor_source=recording.sensor_source,
+                physics_backend=receipts["episodes"].backends.get("simulator", episodes.simulator),
+            ),
+        ),
+        frame_count=dataset.frames,
+        physics_verified=rule.physics_verified(episodes.simulator, dataset.episodes, measurements),
         training_suitability=verdict.level,
         reasons=verdict.reasons,
         measurements=measurements,
@@ -128,6 +138,16 @@ def verified_receipt(artifact: Artifact) -> Receipt:
             f"{receipt.stage}: {'; '.join(found[:3])}", f"delete {artifact.root} and run again: it is made anew"
         )
     return receipt
+
+
+def subject(dataset: Dataset, receipt: Receipt) -> dict[str, str]:
+    """Every file of the dataset, by its name below the dataset's root, with its SHA-256."""
+    inside = f"{dataset.folder}/"
+    return {
+        name.removeprefix(inside): record.sha256
+        for name, record in sorted(receipt.files.items())
+        if name.startswith(inside)
+    }
 
 
 def require_one_lineage(receipts: dict[str, Receipt]) -> None:

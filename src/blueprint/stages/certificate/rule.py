@@ -56,6 +56,12 @@ def suitability(
     return Verdict(LEVELS[lowest], tuple(dict.fromkeys(reason for _, reason in caps)))
 
 
+def physics_verified(physics_backend: str, episodes: int, measurements: Sequence[Measurement]) -> bool:
+    """Whether a physics engine ran the episodes, and every check of the scene, the physics and the success held."""
+    known = physics_backend.partition(" ")[0] in PHYSICS_ENGINES
+    return known and episodes > 0 and not any(check.passed is False for check in measurements)
+
+
 def written(check: Measurement) -> str:
     """What was measured and what was needed."""
     return (
