@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from blueprint.model.artifacts import Workcell
 from blueprint.model.task import Task
+from blueprint.model.variation import PhysicsDraw
 
 Array = NDArray[np.float64]
 
@@ -32,10 +33,17 @@ class Rerun:
     largest_difference: float
 
 
-def rerun(workcell: Workcell, states: Path, fps: int) -> Rerun:
-    """Run the float32 actions open loop. largest_difference: to the stored qpos, any frame, any coordinate."""
-    model = mujoco.MjModel.from_xml_path(str(workcell.path(workcell.mjcf)))
+def rerun(
+    workcell: Workcell, states: Path, fps: int, *, mjcf: Path | None = None, physics: PhysicsDraw | None = None
+) -> Rerun:
+    """Run the float32 actions open loop. largest_difference: to the stored qpos, any frame, any coordinate.
+
+    mjcf, physics: of an episode that varies them; see `Episodes.model` and `EpisodeRecord.variation`
+    """
+    model = mujoco.MjModel.from_xml_path(str(mjcf or workcell.path(workcell.mjcf)))
     data = mujoco.MjData(model)
+    if physics is not None:
+        _multiply(model, data, physics)
     with np.load(states) as file:
         actions, stored = file["action"], file["qpos"]
     mujoco.mj_resetDataKeyframe(model, data, model.key("start").id)
@@ -63,6 +71,19 @@ def rerun(workcell: Workcell, states: Path, fps: int) -> Rerun:
     difference = float(np.abs(np.array(qpos[:-1]) - stored).max())
     contacts = np.array(rows, dtype=np.int32).reshape(-1, 3)
     return Rerun(model, np.array(qpos), touching, contacts, np.array(forces), difference)
+
+
+def _multiply(model: mujoco.MjModel, data: mujoco.MjData, physics: PhysicsDraw) -> None:
+    for body in range(model.nbody):
+        heavier = physics.mass.get(model.body(body).name, 1.0)
+        model.body(body).mass *= heavier
+        model.body(body).inertia *= heavier
+    for geom in range(model.ngeom):
+        body = model.body(int(model.geom_bodyid[geom])).name
+        model.geom(geom).friction[0] *= physics.friction.get(body, 1.0)
+    for dof in range(model.nv):
+        model.dof_damping[dof] *= physics.damping.get(model.joint(int(model.dof_jntid[dof])).name, 1.0)
+    mujoco.mj_setConst(model, data)
 
 
 def _contacts(model: mujoco.MjModel, data: mujoco.MjData, frame: int) -> list[tuple[int, int, int]]:

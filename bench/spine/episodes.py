@@ -20,6 +20,7 @@ from bench.spine.settle import BOXED, scratch, simscene_of
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core.execute import cores
 from blueprint.model.artifacts import Episodes, SimScene, TaskSet, Workcell
+from blueprint.model.episode import EpisodeRecord
 from blueprint.model.task import Task
 from blueprint.skills.cell import Cell
 from blueprint.skills.goals import Evidence, judge
@@ -124,32 +125,34 @@ def assess(workcell_: Workcell, made: Episodes) -> Tally:
         tally.causes.update(str(attempt.cause) for attempt in record.attempts if attempt.cause)
         if not record.success or record.states is None:
             continue
-        run = rerun(workcell_, made.path(record.states), made.fps)
+        physics = None if record.variation is None else record.variation.physics
+        run = rerun(workcell_, made.path(record.states), made.fps, mjcf=made.model(record, workcell_), physics=physics)
         found = objections(workcell_, record.task, run)
         if found:
             tally.false += 1
             tally.causes[f"FALSE SUCCESS {record.index} {record.task.id}: {'; '.join(found)}"] += 1
         if record.index % REPLAYED_EVERY == 0:
             tally.replayed += 1
-            tally.same += _judged(workcell_, record.task, run, made.fps)
+            tally.same += judged(workcell_, made, record, run)
     return tally
 
 
-def _judged(workcell_: Workcell, task: Task, run: Rerun, fps: int) -> bool:
+def judged(workcell_: Workcell, made: Episodes, record: EpisodeRecord, run: Rerun) -> bool:
     """The product's own verdict over the replay."""
-    names = tuple(body.name for body in workcell_.bodies)
-    cell = Cell.load(workcell_.path(workcell_.mjcf), workcell_.robot, names)
+    absent = () if record.variation is None else record.variation.absent
+    names = tuple(name for name in workcell_.objects if name not in absent)
+    cell = Cell.load(made.model(record, workcell_), workcell_.robots, names)
     inside = run.contacts[:, 0] < len(run.qpos) - 1
     evidence = Evidence(
         model=cell.model,
-        robots=(cell.robot,),
+        robots=workcell_.robots,
         objects=cell.objects,
         qpos=run.qpos[:-1],
         contacts=run.contacts[inside],
         forces=run.forces[inside],
-        fps=fps,
+        fps=made.fps,
     )
-    return judge(task, evidence).success
+    return judge(record.task, evidence).success
 
 
 def main() -> None:

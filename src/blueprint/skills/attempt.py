@@ -29,7 +29,7 @@ RECOVERABLE: frozenset[FailureCause] = frozenset({"grasp_missed", "dropped", "mi
 BACK_M = 0.09
 SETTLE_S = 0.5  # what was touched comes to rest before it is looked at
 HELD_M = 0.002  # the fingers stand this much further apart than commanded: something is between them
-SLIP_SHARE, SLIP_FRAMES = 0.3, 5  # of the lifting motion after which the gripper opens, and for how long
+SLIP = (0.3, 0.85)  # between these shares of its first lifting motion, a slipping gripper is open
 
 
 @dataclass
@@ -49,8 +49,8 @@ class SlippingRollout(Rollout):
 
     def _slipping(self, k: int, frames: int, opening: Array | float) -> Array:
         openings = np.array(np.broadcast_to(np.asarray(opening, dtype=float), frames))
-        first = round(SLIP_SHARE * frames)
-        openings[first : first + SLIP_FRAMES] = self.cell.view(k).robot.gripper.max_opening_m
+        first, last = (round(share * frames) for share in SLIP)
+        openings[first:last] = self.cell.view(k).robot.gripper.max_opening_m
         return openings
 
 

@@ -26,7 +26,7 @@ from blueprint.core.stage import stage
 from blueprint.model.artifacts import Episodes, TaskSet, Workcell
 from blueprint.model.episode import Attempt, EpisodeRecord
 from blueprint.model.task import Task
-from blueprint.model.variation import Level, Variation
+from blueprint.model.variation import Injected, Level, Variation
 
 if TYPE_CHECKING:
     from blueprint.skills.families import Way
@@ -290,12 +290,11 @@ def _erring(
     if error is None:
         return start, ways
     task, believed = mistaken(cell, start.task, start.qpos, error)
-    if error.kind != "early_opening":
-        wrong = family(task.goal.family).ways(start.scene, task, believed, rng)
-        first = next(wrong, None)
-        if first is None:  # nobody would try that
-            return start, ways
+    wrong = family(task.goal.family).ways(start.scene, task, believed, rng)
+    if error.kind != "early_opening" and (first := next(wrong, None)) is not None:
         ways = itertools.chain([first], wrong)
+    else:  # nobody would try what was drawn, but every gripper may slip
+        error = Injected(kind="early_opening")
     variation = start.variation.model_copy(update={"injected": error})
     return Start(start.scene, start.task, start.qpos, variation), ways
 
