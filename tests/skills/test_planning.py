@@ -11,7 +11,7 @@ from blueprint.skills.cell import Cell
 from blueprint.skills.collision import CollisionWorld
 from blueprint.skills.ik import ArmKinematics
 from blueprint.skills.planning import plan
-from blueprint.skills.sweep import blocked_at
+from blueprint.skills.sweep import free
 from toy_cell import cell_of, make_workcell
 
 Array = np.ndarray
@@ -62,7 +62,7 @@ def low_pose(rng: np.random.Generator) -> Array:
 
 def test_a_planned_path_is_free_between_its_checks_too(cell: Cell, world: CollisionWorld, ends: tuple) -> None:
     start, goal = ends
-    assert blocked_at(world, np.stack(ends), OPENING) is not None  # the cracker box stands in between
+    assert not free(world, np.stack(ends), OPENING)  # the cracker box stands in between
     path = plan(world, start, goal, OPENING)
     assert path is not None and len(path) > 2
     rows, _ = path.rows()
@@ -92,18 +92,18 @@ def test_a_sweep_called_free_has_no_contact_and_one_with_contact_is_called_block
     """Random straight motions: certainty is never wrong, and is not bought by refusing everything."""
     strict = CollisionWorld(cell, clearance_m=0.0)
     strict.place(cell.home_qpos)
-    arm, rng, free, refused = ArmKinematics(cell), np.random.default_rng(4), 0, 0
-    while free + refused < 40:
+    arm, rng, passed, refused = ArmKinematics(cell), np.random.default_rng(4), 0, 0
+    while passed + refused < 40:
         a, b = (arm.solve(low_pose(rng), arm.home) for _ in range(2))
         if a is None or b is None or not (world.clear(a, OPENING) and world.clear(b, OPENING)):
             continue
         contacts = touching(cell, np.stack([a, b]), 0.01)
         near = any(not world.clear(a + s * (b - a), OPENING) for s in np.linspace(0, 1, 150))
-        certain = blocked_at(world, np.stack([a, b]), OPENING) is None
+        certain = free(world, np.stack([a, b]), OPENING)
         assert not (certain and contacts)
         assert certain or near  # a refusal has a reason that finer checks see
-        free, refused = free + certain, refused + (not certain)
-    assert free > 15 and refused > 5
+        passed, refused = passed + certain, refused + (not certain)
+    assert passed > 15 and refused > 5
 
 
 def test_the_clearance_is_kept_from_boxes_by_fingertips(cell: Cell) -> None:

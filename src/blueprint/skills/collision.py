@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
 
 from blueprint.skills.cell import Cell
-from blueprint.skills.sweep import Sight
+from blueprint.skills.solids import solid
+from blueprint.skills.sweep import Sights
 
 if TYPE_CHECKING:
     import mujoco
@@ -25,6 +27,7 @@ Array = NDArray[np.float64]
 
 ROBOT, SCENE, CARRIED, SELF, ARM, HAND = 1, 2, 4, 8, 16, 32
 SIGHT_M = 0.03  # how far `sight` looks around the arm: further costs more than the longer steps save
+HULL_EXCESS = 1.15  # a link whose hull is at most this much larger than its pieces together is taken for its hull
 CLEARANCE_M = 0.004  # tracking error of the servos plus contact softness, kept from everything not to be touched
 
 
@@ -142,19 +145,35 @@ class CollisionWorld:
         self._detect(joints, opening)
         return not self._data.ncon or not bool((self._data.contact.dist < self._data.contact.includemargin).any())
 
-    def sight(self, joints: Array, opening: float) -> Sight | None:
-        """What is around the arm in a configuration; None where something is closer than the clearance."""
-        own = self._model.geom_margin.copy()
-        self._margins(self._moving, self.sight_m)
-        self._detect(joints, opening)
-        self._margins(self._moving, own[self._moving])
-        data = self._data
-        pairs, distances = data.contact.geom, data.contact.dist.copy()
-        if len(distances) and (distances < own[pairs].sum(axis=1)).any():
-            return None
-        place = self._place[pairs]  # a pair has at least one moving geom: that comes first
-        near = np.stack([place.max(axis=1), place.min(axis=1)], axis=1) if len(distances) else np.zeros((0, 2), int)
-        return Sight(data.geom_xpos[self._moving], data.geom_xmat[self._moving].reshape(-1, 3, 3), near, distances)
+    def look(self, configurations: Array, opening: float, essential: NDArray[np.bool_]) -> Sights:
+        """What is around the arm in each of the configurations (K, n), up to the first essential one that is not clear.
+
+        essential: (K,); where it is False a configuration that is not clear stops nothing
+        """
+        own, data, moving = self._model.geom_margin.copy(), self._data, self._moving
+        self._margins(moving, self.sight_m)
+        clear, position, turn, pairs, distances = [], [], [], [], []
+        for joints, needed in zip(configurations, essential.tolist(), strict=True):
+            self._detect(joints, opening)
+            pair, distance = data.contact.geom, data.contact.dist
+            clear.append(not len(distance) or not bool((distance < own[pair].sum(axis=1)).any()))
+            if needed and not clear[-1]:
+                clear.pop()
+                break
+            position.append(data.geom_xpos[moving])
+            turn.append(data.geom_xmat[moving])
+            pairs.append(pair.copy())
+            distances.append(distance.copy())
+        self._margins(moving, own[moving])
+        place = self._place[np.concatenate([np.zeros((0, 2), dtype=np.int64), *pairs])]
+        return Sights(
+            np.array(clear, dtype=bool),
+            np.array(position).reshape(-1, len(moving), 3),
+            np.array(turn).reshape(-1, len(moving), 3, 3),
+            np.repeat(np.arange(len(pairs)), [len(pair) for pair in pairs]),
+            np.sort(place, axis=1)[:, ::-1],  # a pair has at least one moving geom: that comes first
+            np.concatenate([np.zeros(0), *distances]),
+        )
 
     @property
     def radii(self) -> Array:
@@ -211,28 +230,43 @@ def _colliders(cell: Cell) -> mujoco.MjModel:
     """The workcell's model without what is only seen; bodies and joints keep their numbers.
 
     Boxes of what may move become meshes: MuJoCo's own routine for two boxes misses one pair in eight that is near but
-    apart, its general one for convex shapes none (measured against `mj_geomDistance` on 2,000 random pairs each).
+    apart, its general one for convex shapes none (measured against `mj_geomDistance` on 2,000 random pairs each). Links
+    whose hull is hardly larger than their pieces become that hull: a fingertip is then one shape, not six.
     """
     import mujoco
 
     mujoco.mj_clearCache(mujoco.mj_getCache())
     spec = mujoco.MjSpec.from_file(str(cell.file))
     spec.compiler.boundmass = spec.compiler.boundinertia = 1e-9  # a body may have had its mass from what is only seen
-    corners = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
-    moving = {cell.model.body(body).name for body in cell.robot_bodies}.union(cell.objects)
-    for key in list(spec.keys):
-        spec.delete(key)
-    for geom in list(spec.geoms):
-        if not geom.contype and not geom.conaffinity:
-            spec.delete(geom)
-        elif geom.type == mujoco.mjtGeom.mjGEOM_BOX and geom.parent.name in moving:
-            name = f"box {len(spec.meshes)}"
-            spec.add_mesh(name=name, uservert=(corners * geom.size).flatten())
-            geom.type, geom.meshname = mujoco.mjtGeom.mjGEOM_MESH, name
+    for part in (*spec.keys, *(geom for geom in spec.geoms if not geom.contype and not geom.conaffinity)):
+        spec.delete(part)
+    for name in sorted({cell.model.body(body).name for body in cell.robot_bodies}.union(cell.objects)):
+        body = spec.body(name)
+        pieces = list(body.geoms)
+        shapes = solid(cell.model, cell.body(name)).pieces if pieces else ()
+        points = np.concatenate(shapes) if shapes else np.zeros((0, 3))
+        if len(shapes) > 1 and ConvexHull(points).volume < HULL_EXCESS * sum(ConvexHull(s).volume for s in shapes):
+            _become_mesh(spec, pieces[0], points[ConvexHull(points).vertices])
+            for geom in pieces[1:]:
+                spec.delete(geom)
+        else:
+            for geom, shape in zip(pieces, shapes, strict=True):
+                if geom.type == mujoco.mjtGeom.mjGEOM_BOX:
+                    _become_mesh(spec, geom, shape)
     model = spec.compile()
     model.geom_margin[:] = 0.0
     model.body_margin[:] = 0.0
     return model
+
+
+def _become_mesh(spec: mujoco.MjSpec, geom: mujoco.MjsGeom, vertices: Array) -> None:
+    """Make a geom the hull of vertices (V, 3) in its body's frame."""
+    import mujoco
+
+    name = f"hull {len(spec.meshes)}"
+    spec.add_mesh(name=name, uservert=vertices.flatten())
+    geom.type, geom.meshname = mujoco.mjtGeom.mjGEOM_MESH, name
+    geom.pos, geom.quat = [0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]
 
 
 def _subtree(model: object, root: int) -> frozenset[int]:

@@ -81,14 +81,24 @@ class Path:
         return found
 
     def rows(self) -> tuple[Array, Ints]:
-        """(M, n) the path as a polyline, and of each row the corner whose bend it belongs to, -1 = of a line."""
-        rows, corner = [self.corners[:1]], [-1]
-        for point, along, second, length, k in self.sections():
-            s = np.linspace(0.0, length, 2 if k < 0 else BEND_ROWS + 1)[1:, None]
-            rows.append(point + s * along + s**2 / 2 * second)
-            corner += [k] * len(s)
-        rows.append(self.corners[-1:])  # to the bit
-        return np.concatenate([*rows[:-2], rows[-2][:-1], rows[-1]]), np.array(corner)
+        """(M, n) the path as a polyline; (M - 1,) the corner within whose reach each of its lines is, -1 = of none.
+
+        The reach of a corner is half of its shorter side, however far it is rounded.
+        """
+        sides = np.diff(self.corners, axis=0)
+        lengths = np.linalg.norm(sides, axis=1)
+        t = np.linspace(0.0, 1.0, BEND_ROWS + 1)[:, None]
+        rows, corner = [self.corners[:1]], []
+        for k in range(1, len(self.corners) - 1):
+            at, half = self.corners[k], min(lengths[k - 1], lengths[k]) / 2
+            before, after = half * sides[k - 1] / lengths[k - 1], half * sides[k] / lengths[k]
+            cut = 0.0 if self.blends is None else 2 * float(self.blends[k])
+            bend = at - (1 - t) ** 2 * cut * before + t**2 * cut * after if cut else at[None]
+            ends = (at - before)[None], (at + after)[None]
+            part = np.concatenate([bend] if cut == 1.0 else [ends[0], bend, ends[1]])
+            rows.append(part)
+            corner += [-1, *[k] * (len(part) - 1)]
+        return np.concatenate([*rows, self.corners[-1:]]), np.array([*corner, -1])
 
 
 @dataclass(frozen=True)

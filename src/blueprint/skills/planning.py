@@ -1,7 +1,7 @@
 """Collision-free motions of an arm from one configuration to another: a straight line, else RRT-Connect.
 
 Distances between configurations are metres that the arm's farthest point moves (joint angles times levers). The search
-looks at a path only every few centimetres, since most errors it makes that way are seen by `sweep.blocked_at`, which
+looks at a path only every few centimetres, since most errors it makes that way are seen by `sweep.blocked`, which
 certifies the whole path at the end. A path that fails there is planned again with closer checks. Nothing looks at a
 clock: the search ends after a number of nodes, and equal arguments give equal paths.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from blueprint.skills.collision import CollisionWorld
 from blueprint.skills.motion import Path
-from blueprint.skills.sweep import blocked_at
+from blueprint.skills.sweep import blocked
 
 Array = NDArray[np.float64]
 
@@ -72,38 +72,35 @@ def plan(world: CollisionWorld, start: Array, goal: Array, opening: float, *, se
     """
     if not world.clear(start, opening) or not world.clear(goal, opening):
         return None
-    line = Path(np.stack([start, goal]))
-    if np.array_equal(start, goal) or _certified(world, line, opening) is not None:
-        return line
+    a, b = start * world.levers, goal * world.levers
     for attempt, step in enumerate(STEPS_M):
         search = _Search(world, opening, step)
         rng = np.random.default_rng([seed, attempt])
-        corners = _rrt_connect(search, start * search.levers, goal * search.levers, rng)
+        corners = np.stack([a, b]) if search.free(a, b) else _rrt_connect(search, a, b, rng)
         if corners is None:
             return None
-        corners = _shortened(search, corners, rng) / search.levers
+        corners = _shortened(search, corners, rng) / world.levers
         corners[0], corners[-1] = start, goal
-        path = _certified(world, Path(corners), opening)
+        path = _certified(world, corners, opening)
         if path is not None:
             return path
     return None
 
 
-def _certified(world: CollisionWorld, path: Path, opening: float) -> Path | None:
-    """The path with every corner rounded as far as that is certain to be free; None if its lines are not."""
-    blends = np.zeros(len(path.corners))
-    blends[1:-1] = BLENDS[0]
-    while True:
-        rounded = Path(path.corners, blends)
-        rows, corner = rounded.rows()
-        at = blocked_at(world, rows, opening)
-        if at is None:
-            return rounded
-        k = max(corner[int(at)], corner[min(int(at) + 1, len(corner) - 1)])
-        if k < 0 or blends[k] == 0.0:
+def _certified(world: CollisionWorld, corners: Array, opening: float) -> Path | None:
+    """The path along corners (W, n), each rounded as far as that is certain to be free; None if a line is not."""
+    blends = np.array([0.0, *[BLENDS[0]] * (len(corners) - 2), 0.0])
+    rows, corner = Path(corners, blends).rows()
+    check = np.ones(len(corner), dtype=bool)
+    while check.any():
+        k = corner[check]
+        bad = np.unique(k[blocked(world, rows[:-1][check], rows[1:][check], opening, k < 0)])
+        if (bad < 0).any() or (blends[bad] == 0.0).any():
             return None
-        blends = blends.copy()
-        blends[k] = BLENDS[BLENDS.index(blends[k]) + 1]
+        blends[bad] = [BLENDS[BLENDS.index(blend) + 1] for blend in blends[bad]]
+        rows, corner = Path(corners, blends).rows()
+        check = np.isin(corner, bad)
+    return Path(corners, blends)
 
 
 class _Tree:

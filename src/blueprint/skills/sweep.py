@@ -1,4 +1,4 @@
-"""Whether the arm can move along a path without touching anything, for certain and between the checks too.
+"""Whether the arm can move along straight lines without touching anything, for certain and between the checks too.
 
 Between two checked configurations a point of the arm leaves the chord between its two positions by at most
 `bend = (sum |dq|)^2 R / 8` (its acceleration per unit of path is bounded by (sum |dq|)^2 times its distance R to the
@@ -8,7 +8,6 @@ their chord by 2 bend. Intervals for which that is not known are halved.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,92 +19,107 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
-STEP_M = 0.035  # of the swiftest point between first checks: what `SIGHT_M` of free space allows, and a little less
+STEP_M = 0.06  # between first checks, by the arm's levers; what fails is halved
 SHORTEST_M = 1e-3  # an interval shorter than this that is not certain counts as blocked
 SLACK_M = 5e-4  # MuJoCo's distances between convex shapes are exact to this
 
 
 @dataclass(frozen=True)
-class Sight:
-    """The arm's G geoms in a configuration, and what is near them.
+class Sights:
+    """What is around the arm in K configurations.
 
-    position: (G, 3), turn: (G, 3, 3) of each geom; near: (C, 2) pairs of geoms, as positions among the G, the second -1
-    when it is of the scene; distance: (C,) [m]
+    clear: (K,) whether nothing is closer than the clearance; position: (K, G, 3), turn: (K, G, 3, 3) of its geoms
+    index: (C,) configuration of each near pair; near: (C, 2) its geoms among the G, the second -1 = of the scene
+    distance: (C,) [m]
     """
 
+    clear: Bools
     position: Array
     turn: Array
+    index: Ints
     near: Ints
     distance: Array
 
+    def joined(self, more: Sights) -> Sights:
+        pairs = zip(self._arrays(), more._arrays(), strict=True)
+        clear, position, turn, near, distance = (np.concatenate(pair) for pair in pairs)
+        index = np.concatenate([self.index, more.index + len(self.clear)])
+        return Sights(clear, position, turn, index, near, distance)
 
-def blocked_at(world: CollisionWorld, rows: Array, opening: float) -> float | None:
-    """Where the polyline through `rows` (M, n) is not certain to be free, in rows (2.5: halfway from row 2 to 3).
+    def _arrays(self) -> tuple[NDArray, ...]:
+        return self.clear, self.position, self.turn, self.near, self.distance
 
-    None when nothing can touch anywhere on it.
+
+def free(world: CollisionWorld, rows: Array, opening: float) -> bool:
+    """Whether it is certain that nothing can touch anywhere on the polyline through `rows` (M, n)."""
+    return not blocked(world, rows[:-1], rows[1:], opening, np.ones(len(rows) - 1, dtype=bool)).any()
+
+
+def blocked(world: CollisionWorld, starts: Array, ends: Array, opening: float, essential: Bools) -> Bools:
+    """(K,) for each straight line from `starts` to `ends` (K, n) whether it is not certain to be free.
+
+    essential: (K,) lines whose block makes the others not matter: they are then left False where not yet known
     """
-    at = _first_checks(rows, world.levers)
-    intervals = list(itertools.pairwise(at))
-    seen: dict[float, Sight] = {}
-    while intervals:
-        ends = np.array(intervals)
-        known = sorted(set(ends.flat))
-        for s in known:
-            if s not in seen:
-                sight = world.sight(_configuration(rows, s), opening)
-                if sight is None:
-                    return s
-                seen[s] = sight
-        steps = np.array([_configuration(rows, b) - _configuration(rows, a) for a, b in intervals])
-        left, right = np.searchsorted(known, ends).T
-        unsure = np.flatnonzero(~_certain(world, [seen[s] for s in known], left, right, steps))
-        lengths = np.linalg.norm(steps * world.levers, axis=1)
-        middles = ends.mean(axis=1)
-        short = [i for i in unsure if lengths[i] < SHORTEST_M]
-        if short:
-            return float(middles[short[0]])
-        intervals = [half for i in unsure for half in ((ends[i, 0], middles[i]), (middles[i], ends[i, 1]))]
-    return None
+    gaps, found = ends - starts, np.zeros(len(starts), dtype=bool)
+    counts = np.maximum(1, np.ceil(np.linalg.norm(gaps * world.levers, axis=1) / STEP_M)).astype(int)
+    line = np.repeat(np.arange(len(starts)), counts)
+    low = np.arange(len(line)) - np.repeat(np.cumsum(counts) - counts, counts)
+    low, high = low / counts[line], (low + 1) / counts[line]
+    rows: dict[bytes, int] = {}
+    sights: Sights | None = None
+    while len(line):
+        q = np.stack([starts[line] + share[:, None] * gaps[line] for share in (low, high)])
+        q[1] = np.where(high[:, None] == 1.0, ends[line], q[1])
+        keys = [row.tobytes() for row in q.reshape(-1, q.shape[2])]
+        new = {key: i for i, key in reversed(list(enumerate(keys))) if key not in rows}
+        order = sorted(new.values())
+        more = world.look(q.reshape(-1, q.shape[2])[order], opening, essential[np.tile(line, 2)[order]])
+        if len(more.clear) < len(order):
+            found[line[order[len(more.clear)] % len(line)]] = True
+            return found
+        known = len(rows)
+        rows.update((keys[i], known + k) for k, i in enumerate(order))
+        sights = more if sights is None else sights.joined(more)
+        left, right = np.array([rows[key] for key in keys]).reshape(2, -1)
+        found[line[~(sights.clear[left] & sights.clear[right])]] = True
+        steps = q[1] - q[0]
+        unsure = ~_certain(world, sights, left, right, steps) & ~found[line]
+        found[line[unsure & (np.linalg.norm(steps * world.levers, axis=1) < SHORTEST_M)]] = True
+        if (found & essential).any():
+            return found
+        unsure &= ~found[line]
+        line, low, high = np.repeat(line[unsure], 2), low[unsure], high[unsure]
+        middle = (low + high) / 2
+        low, high = np.stack([low, middle], axis=1).ravel(), np.stack([middle, high], axis=1).ravel()
+    return found
 
 
-def _first_checks(rows: Array, levers: Array) -> list[float]:
-    lengths = np.linalg.norm(np.diff(rows, axis=0) * levers, axis=1)
-    counts = np.maximum(1, np.ceil(lengths / STEP_M)).astype(int)
-    inner = [i + k / count for i, count in enumerate(counts.tolist()) for k in range(count)]
-    return [*inner, float(len(rows) - 1)]
-
-
-def _configuration(rows: Array, s: float) -> Array:
-    i = min(int(s), len(rows) - 2)
-    return rows[i] + (s - i) * (rows[i + 1] - rows[i])
-
-
-def _certain(world: CollisionWorld, sights: list[Sight], left: Ints, right: Ints, steps: Array) -> NDArray[np.bool_]:
-    """(K,) for each interval, from sight `left` (K,) to sight `right` (K,), whether nothing can touch inside it."""
-    position, turn = np.array([s.position for s in sights]), np.array([s.turn for s in sights])
-    bend = np.abs(steps).sum(axis=1) ** 2 * world.reach / 8
+def _certain(world: CollisionWorld, sights: Sights, left: Ints, right: Ints, steps: Array) -> Bools:
+    """(I,) for each interval from sight `left` (I,) to sight `right` (I,) whether nothing can touch inside it."""
+    position, turn = sights.position, sights.turn
+    slack = 2 * (np.abs(steps).sum(axis=1) ** 2 * world.reach / 8 + SLACK_M)
     scene = np.full(position.shape[:2], world.sight_m)
-    pairs: dict[tuple[int, int], Array] = {}
-    for i, sight in enumerate(sights):
-        for (a, b), distance in zip(sight.near.tolist(), sight.distance.tolist(), strict=True):
-            if b < 0:
-                scene[i, a] = min(scene[i, a], distance)
-            else:
-                column = pairs.setdefault((a, b), np.full(len(sights), 2 * world.sight_m))
-                column[i] = min(column[i], distance)
-    needed = _chords(position, turn, left, right, world.radii) + 2 * (bend[:, None] + SLACK_M)
+    outside = sights.near[:, 1] < 0
+    np.minimum.at(scene, (sights.index[outside], sights.near[outside, 0]), sights.distance[outside])
+    needed = _chords(position, turn, left, right, world.radii) + slack[:, None]
     certain = (scene[left] + scene[right] > needed).all(axis=1)
-    for (a, b), distance in pairs.items():
+    index, near, apart = sights.index[~outside], sights.near[~outside], sights.distance[~outside]
+    codes = near[:, 0] * position.shape[1] + near[:, 1]
+    for code in set(codes.tolist()):
+        a, b = divmod(code, position.shape[1])
+        distance = np.full(len(position), 2 * world.sight_m)
+        np.minimum.at(distance, index[codes == code], apart[codes == code])
         frame = turn[:, a].transpose(0, 2, 1)
         relative = (frame @ (position[:, b] - position[:, a])[:, :, None])[..., 0]
         chord = _chords(relative, frame @ turn[:, b], left, right, world.radii[b])
-        certain &= distance[left] + distance[right] > chord + 2 * (bend + SLACK_M)
+        certain &= distance[left] + distance[right] > chord + slack
     return certain
 
 
 def _chords(position: Array, turn: Array, left: Ints, right: Ints, radii: Array | float) -> Array:
     """How far any point of a body is displaced between two of its poses (N, ..., 3), (N, ..., 3, 3)."""
-    shift = np.linalg.norm(position[right] - position[left], axis=-1)
-    trace = (turn[left] * turn[right]).sum(axis=(-2, -1))
-    return shift + radii * np.sqrt(np.maximum(0.0, 3.0 - trace))
+    gap = position[right] - position[left]
+    trace = np.einsum("...ij,...ij->...", turn[left], turn[right])
+    return np.sqrt(np.einsum("...i,...i->...", gap, gap)) + radii * np.sqrt(np.maximum(0.0, 3.0 - trace))
