@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 RELEASE_GAP_M = 0.003  # above the support when the fingers open
 YAWS = 8
 BESIDE_DIRECTIONS = 16
+WIDE_M = 0.08  # radius from which a region is wide
 
 
 def footprint(cell: Cell, name: str, T_world_object: Array) -> Array:
@@ -48,9 +49,9 @@ def targets(cell: Cell, name: str, goal: Goal, qpos: Array, rng: np.random.Gener
     now = cell.pose(qpos, name)
     turns = [_turned(now, k * 2 * np.pi / YAWS) for k in _near_first(YAWS)]
     if goal.family == "place_region" and goal.center is not None:
-        center = np.array(goal.center)
-        spots = [center, *(center + 0.5 * goal.radius_m * _unit(rng.uniform(0, 2 * np.pi)) for _ in range(5))]
-        return [_standing(cell, name, T, spot, 0.0) for spot in spots for T in turns]
+        # a small region is met by turning, a wide one, in which other things may stand, by other spots
+        spots, turned = (2, YAWS) if goal.radius_m < WIDE_M else (14, 2)
+        return [_standing(cell, name, T, spot, 0.0) for spot in _spots(goal, spots, rng) for T in turns[:turned]]
     if goal.target is None:
         return []
     if goal.family == "place_beside":
@@ -61,6 +62,16 @@ def targets(cell: Cell, name: str, goal: Goal, qpos: Array, rng: np.random.Gener
         top = height_range(cell, goal.target, T_target)[1]
         return [_standing(cell, name, T, center, top) for T in turns]
     return [_standing(cell, name, T, center, _floor_inside(cell, goal.target, T_target, name, T)) for T in turns]
+
+
+def _spots(goal: Goal, count: int, rng: np.random.Generator) -> list[Array]:
+    """The region's centre (2,) and random spots within 70 % of its radius."""
+    center = np.array(goal.center)
+    out = 0.7 * goal.radius_m * np.sqrt(rng.random(count))
+    return [
+        center,
+        *(center + r * _unit(angle) for r, angle in zip(out, rng.uniform(0, 2 * np.pi, count), strict=True)),
+    ]
 
 
 def _beside(

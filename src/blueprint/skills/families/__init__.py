@@ -32,6 +32,12 @@ FAMILIES: dict[Family, str] = {
     "place_beside": "pick",
     "place_on": "pick",
     "place_into": "pick",
+    "handover": "handover",
+    "carry": "carry",
+    "stack": "several",
+    "rearrange": "several",
+    "sort": "several",
+    "chain": "several",
 }
 
 

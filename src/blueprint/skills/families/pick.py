@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blueprint.geometry.transforms import invert
+from blueprint.geometry.transforms import invert, rotation_angle
 from blueprint.model.task import Family, Goal, Task
 from blueprint.skills.approach import Approach
 from blueprint.skills.cell import Cell
@@ -36,6 +36,7 @@ TEMPLATES: dict[Family, tuple[str, ...]] = {
 }
 WAYS_TRIED = 30  # grasps tried for reach and place, before a start is given up
 TRIALS = 8  # of them tried in physics
+SAME_M, SAME_RAD = 0.002, 0.02  # an object that moved by less stands where it stood
 PLACES_TRIED = 3  # in physics, per grasp
 LIFT_HEIGHT_M = 0.08
 REGION_RADIUS_M = 0.05
@@ -56,7 +57,7 @@ def propose(scene: TaskScene, family: Family, rng: np.random.Generator) -> Itera
         if family == "lift":
             yield Proposal(name, Goal(family="lift", height_m=LIFT_HEIGHT_M), f"lift-{name}")
         elif family == "place_region":
-            yield _region(scene, name, rng)
+            yield region(scene, name, rng)
         else:
             yield from _with_targets(scene, name, family, rng)
 
@@ -77,8 +78,11 @@ def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -
             continue
         tried += 1
         held = trials.grasp(task.object, approach, start)
-        if held is not None and _stays(scene, task, start, held, trials, rng):
-            yield PickAndPlace(scene, task, approach, start, rng)
+        if held is None:
+            continue
+        end = None if task.goal.family == "lift" else _end(scene, task, start, held, trials, rng)
+        if end is not None or task.goal.family == "lift":
+            yield PickAndPlace(scene, task, approach, start, rng, end)
 
 
 def why_none(scene: TaskScene, task: Task, start: Array) -> str:
@@ -93,17 +97,28 @@ def why_none(scene: TaskScene, task: Task, start: Array) -> str:
 
 @dataclass(frozen=True)
 class PickAndPlace:
-    """start: (nq,) the state that `approach` was planned for."""
+    """start: (nq,) the state that `approach` was planned for; end: (4, 4) where the object is expected to be put."""
 
     scene: TaskScene
     task: Task
     approach: Approach
     start: Array
     rng: np.random.Generator
+    end: Array | None = None
 
     @property
     def kind(self) -> str:
         return self.approach.grasp.kind
+
+    def fits(self, qpos: Array) -> bool:
+        """Whether it can be done from this state too: the object stands where it stood, the approach is free."""
+        cell, world, name = self.scene.cell, self.scene.skills.world, self.task.object
+        before, now = cell.pose(self.start, name), cell.pose(qpos, name)
+        if np.linalg.norm(before[:3, 3] - now[:3, 3]) > SAME_M or rotation_angle(before, now) > SAME_RAD:
+            return False
+        world.place(qpos)
+        with world.ignoring(name):
+            return all(world.clear(joints, self.approach.grasp.opening) for joints in self.approach.path)
 
     def run(self, rollout: Rollout) -> None:
         skills, goal, opening = self.scene.skills, self.task.goal, self.approach.grasp.opening
@@ -133,21 +148,24 @@ def _placeable(scene: TaskScene, task: Task, start: Array, held: Held, rng: np.r
     return next(scene.skills.placings(task.goal, held, start, rng), None) is not None
 
 
-def _stays(scene: TaskScene, task: Task, start: Array, held: Held, trials: Trials, rng: np.random.Generator) -> bool:
-    """Whether what is held stays at one of the first places of the goal."""
-    if task.goal.family == "lift":
-        return True
-    placings = itertools.islice(scene.skills.placings(task.goal, held, start, rng), PLACES_TRIED)
-    return any(trials.release(held, placing, start) for placing in placings)
+def _end(
+    scene: TaskScene, task: Task, start: Array, held: Held, trials: Trials, rng: np.random.Generator
+) -> Array | None:
+    """(4, 4) where the object stands at the first place of the goal at which it stays when let go."""
+    for placing in itertools.islice(scene.skills.placings(task.goal, held, start, rng), PLACES_TRIED):
+        if trials.release(held, placing, start):
+            return scene.skills.arm.tool_pose(placing.down[-1]) @ held.T_tool_object
+    return None
 
 
-def _region(scene: TaskScene, name: str, rng: np.random.Generator) -> Proposal:
-    """Among random spots on the table, the one with the most room around it."""
+def region(scene: TaskScene, name: str, rng: np.random.Generator, taken: Sequence[Array] = ()) -> Proposal:
+    """Among random spots on the table, the one with the most room around it. taken: (V, 2) outlines to keep free."""
     cell, task = scene.cell, f"place_region-{name}"
     qpos = cell.home_qpos
     own = footprint(cell, name, cell.pose(qpos, name))
     here = (own.min(axis=0) + own.max(axis=0)) / 2
     others = [footprint(cell, other, cell.pose(qpos, other)) for other in cell.objects if other != name]
+    others += taken
     best, room = None, REGION_GAP_M + scene.jitter_m
     for _ in range(SPOTS):
         spot = here + rng.uniform(*REGION_MOVE_M) * _unit(rng.uniform(0, 2 * np.pi))
@@ -167,7 +185,7 @@ def _with_targets(scene: TaskScene, name: str, family: Family, rng: np.random.Ge
     cell, accepted = scene.cell, 0
     for other in rng.permutation([o for o in cell.objects if o != name]).tolist():
         task = f"{family}-{name}-{other}"
-        reason = _unfit(cell, name, other, family)
+        reason = unfit(cell, name, other, family)
         if reason:
             yield Proposal(name, None, task, reason)
         elif accepted < scene.pairs:
@@ -176,7 +194,7 @@ def _with_targets(scene: TaskScene, name: str, family: Family, rng: np.random.Ge
             yield Proposal(name, Goal(family=family, target=other, radius_m=radius), task)
 
 
-def _unfit(cell: Cell, name: str, target: str, family: Family) -> str:
+def unfit(cell: Cell, name: str, target: str, family: Family) -> str:
     """Why the geometry forbids it, or ""."""
     qpos = cell.home_qpos
     T, T_target = cell.pose(qpos, name), cell.pose(qpos, target)
@@ -188,7 +206,7 @@ def _unfit(cell: Cell, name: str, target: str, family: Family) -> str:
     radius = float(np.linalg.norm(own - (own.min(axis=0) + own.max(axis=0)) / 2, axis=1).max())
     top = height_range(cell, target, T_target)[1]
     if family == "place_on":
-        heights = surface_height(cell, target, T_target, _disc(middle, radius))
+        heights = surface_height(cell, target, T_target, disc(middle, radius))
         flat = float((heights > top - FLAT_M).mean())
         return "" if flat >= 0.95 else f"the top of {target} is flat under {flat:.0%} of it only"
     opening = _opening(cell, target, T_target, middle, top)
@@ -204,7 +222,7 @@ def _opening(cell: Cell, target: str, T_target: Array, middle: Array, top: float
     low = height_range(cell, target, T_target)[0]
     best = 0.0
     for radius in np.arange(0.01, 0.2, 0.004):
-        heights = surface_height(cell, target, T_target, _disc(middle, float(radius)))
+        heights = surface_height(cell, target, T_target, disc(middle, float(radius)))
         hollow = (heights < top - DEEP_M) & (heights > low + 5e-4)  # a hole through the bottom holds nothing
         if not hollow.all():
             break
@@ -212,7 +230,7 @@ def _opening(cell: Cell, target: str, T_target: Array, middle: Array, top: float
     return best
 
 
-def _disc(center: Array, radius: float) -> Array:
+def disc(center: Array, radius: float) -> Array:
     """(N, 2) points of a disc, its rim included."""
     rings = [np.zeros((1, 2))]
     for r in (0.35, 0.7, 1.0):

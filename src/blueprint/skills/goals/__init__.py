@@ -26,6 +26,12 @@ GOALS: dict[Family, str] = {
     "place_beside": "pick",
     "place_on": "pick",
     "place_into": "pick",
+    "handover": "two_arms",
+    "carry": "two_arms",
+    "stack": "several",
+    "rearrange": "several",
+    "sort": "several",
+    "chain": "several",
 }
 
 

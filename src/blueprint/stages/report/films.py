@@ -20,7 +20,11 @@ from blueprint.model.episode import EpisodeRecord
 from blueprint.stages.report import pictures
 
 STILLS = 8
-TELLING = ("place_into", "place_on", "place_beside", "place_region", "lift")  # kinds of task, most to see first
+# kinds of task, most to see first
+TELLING = (
+    *("chain", "pour", "stack", "sort", "rearrange", "insert", "wipe", "handover", "carry", "open", "turn", "close"),
+    *("place_into", "place_on", "place_beside", "pull", "push", "press", "place_region", "lift"),
+)
 FILM_CAMERA = "report_film"
 FILM_FOVY_DEG = 34.0
 FILM_ELEVATION_DEG = 26.0

@@ -38,6 +38,13 @@ FAMILIES = {
     "place_beside": "Place beside",
     "place_on": "Place on top",
     "place_into": "Place into",
+    "stack": "Build a tower",
+    "rearrange": "Rearrange",
+    "sort": "Sort",
+    "chain": "Several tasks in a row",
+    "insert": "Insert",
+    "wipe": "Wipe",
+    "pour": "Pour",
 }
 
 LEADS = {
