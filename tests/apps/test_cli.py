@@ -45,7 +45,8 @@ def names(folder):
 def test_run_makes_the_outputs(run, tmp_path, capsys):
     assert run() == 0
     outputs = tmp_path / "scene/outputs"
-    assert names(outputs) == [".thumbs", "assets", "certificate.json", "report", "scene.glb", "scene.usda", "scene.xml"]
+    certificates = ["certificate.dsse.json", "certificate.json"]
+    assert names(outputs) == [".thumbs", "assets", *certificates, "report", "scene.glb", "scene.usda", "scene.xml"]
     assert (outputs / "assets/mesh.obj").read_text() == "red"
     assert not (outputs / "assets" / "mesh.obj").readlink().is_absolute()
     assert capsys.readouterr().out.split() == [str(outputs / name) for name in names(outputs)]

@@ -28,10 +28,11 @@ def test_scene_that_moves_is_refused(tmp_path):
 
 
 def test_unsuitable_data_is_refused_with_its_reasons(tmp_path):
-    certificate = {"training_suitability": "unsuitable", "reasons": ["no episode"]}
+    certificate = {"training_suitability": "unsuitable", "reasons": ["no episode"], "sensor_source": "mujoco"}
     with pytest.raises(InfeasibleError, match="no episode"):
         require_sound([step(tmp_path, "certificate", certificate)])
-    require_sound([step(tmp_path, "certificate", {"training_suitability": "development_only"})])
+    require_sound([step(tmp_path, "certificate", certificate | {"training_suitability": "development_only"})])
+    require_sound([step(tmp_path, "certificate", certificate | {"sensor_source": "mock"})])  # asked for by name
 
 
 def test_stages_that_were_not_asked_for_are_not_judged(tmp_path):

@@ -76,10 +76,17 @@ def test_ways_to_choose_mujoco(choice):
     assert (found.run.simulator, found.run.renderer) == ("mujoco", "mujoco")
 
 
-@pytest.mark.parametrize("mode", ["isaac_sim", "mock_dev"])
-def test_modes_of_later_versions_are_refused_and_not_replaced(mode):
-    with pytest.raises(BackendError, match=mode):
-        settings(environ={"SENSOR_CAPTURE_MODE": mode})
+def test_a_mode_that_cannot_run_is_refused_and_not_replaced():
+    with pytest.raises(BackendError, match="isaac_sim"):
+        settings(environ={"SENSOR_CAPTURE_MODE": "isaac_sim"})
+
+
+def test_made_up_pictures_come_by_their_own_name_only():
+    found = settings(environ={"SENSOR_CAPTURE_MODE": "mock_dev"})
+    assert (found.run.simulator, found.run.renderer) == ("mujoco", "mock")
+    for mode, renderer in (("fail_closed", "mock"), ("mujoco", "mock"), ("mock_dev", "mujoco")):
+        with pytest.raises(SettingsError, match="contradicts"):
+            load(toy.STAGES, sets=[f"run.renderer={renderer}"], environ={"SENSOR_CAPTURE_MODE": mode})
 
 
 def test_unknown_mode_names_the_modes():

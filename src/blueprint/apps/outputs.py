@@ -12,6 +12,7 @@ from blueprint.apps.signing import chosen_signer, envelope
 from blueprint.core.errors import IntegrityError
 from blueprint.core.files import write_atomic
 from blueprint.core.run import Step
+from blueprint.core.settings import MOCK
 from blueprint.core.store import Scene
 from blueprint.verify import ENVELOPE
 
@@ -26,6 +27,7 @@ ASSETS = ("assets", ("simscene", "workcell"))
 # name -> (stage, the artifact's folder that it points to)
 LINKS = {"dataset": ("dataset", "dataset"), ".thumbs": ("simscene", ".thumbs")}
 REPORT = ("report", "report")
+MOCK_MARK = "MOCK_"  # before the names of what holds made-up sensor data
 
 
 def publish(scene: Scene, steps: Sequence[Step]) -> list[Path]:
@@ -36,28 +38,38 @@ def publish(scene: Scene, steps: Sequence[Step]) -> list[Path]:
     outputs = scene.root / "outputs"
     outputs.mkdir(parents=True, exist_ok=True)
     roots = {step.stage.name: step.root for step in steps if step.root is not None}
-    wanted = {name for stage in roots for name in FILES.get(stage, ())}
+    mark = MOCK_MARK if _made_up(steps) else ""
+    wanted = set()
     for stage, names in FILES.items():
         for name in names if stage in roots else ():
-            _copy_file(roots[stage] / name, outputs / name)
+            shown = mark + name if stage == "certificate" else name
+            _copy_file(roots[stage] / name, outputs / shown)
+            wanted.add(shown)
     if "certificate" in roots:
-        _sign(outputs / FILES["certificate"][0], outputs / ENVELOPE)
-        wanted.add(ENVELOPE)
+        _sign(roots["certificate"] / FILES["certificate"][0], outputs / (mark + ENVELOPE))
+        wanted.add(mark + ENVELOPE)
     for name, (stage, folder) in LINKS.items():
         if stage in roots:
-            _link(roots[stage] / folder, outputs / name)
-            wanted.add(name)
+            shown = mark + name if stage == "dataset" else name
+            _link(roots[stage] / folder, outputs / shown)
+            wanted.add(shown)
     assets = [roots[stage] / ASSETS[0] for stage in ASSETS[1] if stage in roots]
     if assets:
         _link_entries(assets, outputs / ASSETS[0])
         wanted.add(ASSETS[0])
     if REPORT[0] in roots:
-        _copy_report(roots[REPORT[0]] / REPORT[1], outputs / REPORT[1], steps)
-        wanted.add(REPORT[1])
+        _copy_report(roots[REPORT[0]] / REPORT[1], outputs / (mark + REPORT[1]), steps)
+        wanted.add(mark + REPORT[1])
     for path in outputs.iterdir():
         if path.name not in wanted:
             _remove(path)
     return sorted(outputs / name for name in wanted)
+
+
+def _made_up(steps: Sequence[Step]) -> bool:
+    """Whether a receipt says that the pictures were made up."""
+    renderers = [step.receipt.backends.get("renderer", "") for step in steps if step.receipt is not None]
+    return any(name.partition(" ")[0] == MOCK for name in renderers)
 
 
 def timings(steps: Sequence[Step]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from blueprint.apps import session
 from blueprint.apps.headlines import headline
+from blueprint.apps.outputs import MOCK_MARK
 from blueprint.core.errors import InputError, SettingsError
 from blueprint.core.run import Step, plan
 
@@ -64,8 +65,9 @@ def why_text(value: dict[str, Any]) -> str:
 
 
 def report(scene: Path) -> dict[str, Any]:
-    path = session.Scene.existing(scene).root / "outputs" / "report" / "index.html"
-    if not path.is_file():
+    outputs = session.Scene.existing(scene).root / "outputs"
+    path = next((path for mark in ("", MOCK_MARK) if (path := outputs / f"{mark}report/index.html").is_file()), None)
+    if path is None:
         raise InputError(f"{scene} has no report yet", "finish it: blueprint run CAPTURE --scene DIR, without --until")
     return {"report": str(path)}
 

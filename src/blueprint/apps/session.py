@@ -10,7 +10,7 @@ from blueprint.apps import settled
 from blueprint.apps.outputs import publish
 from blueprint.apps.source import source_of
 from blueprint.apps.verdict import require_sound
-from blueprint.core import settings
+from blueprint.core import report, settings
 from blueprint.core.errors import InputError
 from blueprint.core.run import Given, Job, plan, run
 from blueprint.core.store import Scene
@@ -63,6 +63,12 @@ def run_and_publish(job: Job, request: dict[str, Any], until: str | None, print_
     print_of_all: see `settled`. Raises the failed stage's error; outputs then hold what still agrees with what was
     asked for. Raises InfeasibleError when all exists but does not hold.
     """
+    if job.settings.run.renderer == settings.MOCK:
+        report.warn(
+            "MOCK DATA: capture mode mock_dev makes up the pictures. All that is made is marked MOCK, is unsuitable "
+            "for training, and no policy releases it",
+            cure="for data: SENSOR_CAPTURE_MODE=mujoco",
+        )
     with job.scene.lease():
         settled.forget(job.scene)
         job.scene.set_request(request)

@@ -37,11 +37,14 @@ CaptureMode = Literal["fail_closed", "isaac_sim", "mujoco", "mock_dev"]
 _CHOICES = """\
   --simulator mujoco   (SENSOR_CAPTURE_MODE=mujoco): MuJoCo simulates and renders; the dataset says so
   SENSOR_CAPTURE_MODE=isaac_sim: Isaac Sim renders; not in this version
-  SENSOR_CAPTURE_MODE=mock_dev: made-up sensor data, never fit for training; not in this version"""
+  SENSOR_CAPTURE_MODE=mock_dev: made-up pictures, for trying out pipelines; no policy ever releases such data"""
+
+MOCK = "mock"  # the renderer of capture mode mock_dev, and of no other
 
 
 class RunSettings(Model):
-    """[run]. A backend is chosen by name; capture_mode `mujoco` names MuJoCo for both simulator and renderer.
+    """[run]. A backend is chosen by name; capture_mode `mujoco` names MuJoCo for both simulator and renderer,
+    `mock_dev` MuJoCo's physics and made-up pictures.
 
     seed: of every stage whose own section sets none; jobs: processes at a time, 0 = one per core
     """
@@ -189,12 +192,14 @@ def _choose_backends(run: RunSettings) -> RunSettings:
             "capture mode isaac_sim: Isaac Sim cannot render in this version, and nothing takes its place",
             f"choose another:\n{_CHOICES}",
         )
-    if run.capture_mode == "mock_dev":
-        raise BackendError(
-            "capture mode mock_dev is not available yet: it comes with a later version", f"choose another:\n{_CHOICES}"
+    made_up = run.capture_mode == "mock_dev"
+    if run.renderer is not None and (run.renderer == MOCK) != made_up:
+        raise SettingsError(
+            f"run.renderer = {run.renderer!r} contradicts capture mode {run.capture_mode}: nothing replaces another",
+            f"choose one:\n{_CHOICES}",
         )
-    simulator = run.simulator or ("mujoco" if run.capture_mode == "mujoco" else None)
-    renderer = run.renderer or simulator
+    simulator = run.simulator or ("mujoco" if run.capture_mode in ("mujoco", "mock_dev") else None)
+    renderer = MOCK if made_up else run.renderer or simulator
     return run.model_copy(update={"simulator": simulator, "renderer": renderer})
 
 

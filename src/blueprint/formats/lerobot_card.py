@@ -23,7 +23,12 @@ configs:
 ---
 """
 
-BODY = """# {robot}: {count} demonstrations in simulation
+MOCK = """> [!CAUTION]
+> **MOCK DATA.** The pictures are made up (`sensor_source: mock`, capture mode mock_dev). Never train on this.
+
+"""
+
+BODY = """{mock}# {robot}: {count} demonstrations in simulation
 
 **Simulated data.** The pictures come from `sensor_source: {sensor}` ({renderer}); contacts and motion from
 `{simulator}`. No real robot moved. Every episode was planned, simulated and accepted by a checker that shares no code
@@ -81,6 +86,7 @@ def write_card(
     recorded = {episode.index for episode in recording.episodes}
     counts = Counter(record.task.instruction for record in episodes.episodes if record.index in recorded)
     body = BODY.format(
+        mock=MOCK if "mock" in recording.sensor_source else "",
         robot=workcell.robot.title,
         robot_source=workcell.robot.source,
         robot_licence=workcell.robot.licence,

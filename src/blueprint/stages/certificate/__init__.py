@@ -95,9 +95,10 @@ def certificate(
         *checks.of_dataset(episodes, recording, dataset),
         *checks.not_checked(),
     )
+    sensors = rule.sensor_source(recording.sensor_source, receipts["recording"].backends.get("renderer", ""))
     verdict = rule.suitability(
         origin=capture.origin,
-        sensor_source=recording.sensor_source,
+        sensor_source=sensors,
         physics_backend=episodes.simulator,
         episodes=dataset.episodes,
         measurements=measurements,
@@ -106,13 +107,13 @@ def certificate(
         scene=capture.name,
         provenance=provenance(capture, receipts["capture"], workcell),
         subject=subject(dataset, receipts["dataset"]),
-        sensor_source=recording.sensor_source,
+        sensor_source=sensors,
         physics_backend=receipts["episodes"].backends.get("simulator", episodes.simulator),
         frames=(
             FrameRange(
                 first_frame=0,
                 last_frame=dataset.frames - 1,
-                sensor_source=recording.sensor_source,
+                sensor_source=sensors,
                 physics_backend=receipts["episodes"].backends.get("simulator", episodes.simulator),
             ),
         ),

@@ -23,6 +23,8 @@ LEVELS: tuple[Suitability, ...] = get_args(Suitability)  # lowest first
 MADE_UP = ("mock",)
 RASTERISED = ("mujoco",)
 PHOTOREALISTIC = ("isaac_sim_replicator",)
+# which renderers may say of their pictures that they come from there
+RENDERERS = {"mock": ("mock",), "mujoco": ("mujoco", "raster"), "isaac_sim_replicator": ("isaac_sim",)}
 PHYSICS_ENGINES = ("mujoco",)
 
 
@@ -34,6 +36,15 @@ class Verdict:
 
 def is_procedural(origin: str) -> bool:
     return origin.lower().startswith("procedural")
+
+
+def sensor_source(claimed: str, renderer: str) -> str:
+    """What a recording says of its pictures, if the renderer of its receipt can have made such; else what is doubtful.
+
+    renderer: name and version of what ran
+    """
+    name = renderer.partition(" ")[0]
+    return claimed if name in RENDERERS.get(claimed, ()) else f"unknown ({name or 'nobody'} claims {claimed})"
 
 
 def suitability(
