@@ -58,3 +58,10 @@ def npz_stack(path: Path) -> Iterator[NpzStack]:
     finally:
         for file in stack.files.values():
             file.close()
+
+
+def rows_of(path: Path) -> int:
+    """Length of the first axis of the first array of an archive, from its header alone."""
+    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as member:
+        npy.read_magic(member)
+        return int(npy.read_array_header_1_0(member)[0][0])

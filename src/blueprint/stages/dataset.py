@@ -1,4 +1,4 @@
-"""Dataset: the recorded episodes as a LeRobot v3.0 dataset, with depth, segmentation and poses beside it."""
+"""Dataset: the recorded episodes as a LeRobot v3.0 dataset, with what LeRobot has no place for beside it."""
 
 from __future__ import annotations
 
@@ -12,64 +12,90 @@ from blueprint.core.artifact import Config
 from blueprint.core.errors import IntegrityError
 from blueprint.core.report import progress
 from blueprint.core.stage import stage
-from blueprint.formats.lerobot import DatasetSpec, EpisodeData, Limits, VideoFeature, write_dataset
+from blueprint.formats.lerobot import DatasetSpec, EpisodeData, Limits, Summary, VideoFeature, write_dataset
 from blueprint.formats.lerobot_card import write_card
-from blueprint.formats.sidecar import SIDECAR, write_sidecar
+from blueprint.formats.sidecar import SIDECAR, states_of, write_sidecar
+from blueprint.formats.splits import Strategy
 from blueprint.model.artifacts import Dataset, Episodes, Recording, TaskSet, Workcell
 from blueprint.model.episode import CameraTrack, EpisodeRecord, RecordedEpisode
 
 IMAGES = "observation.images."
+FAILURES = "failures"  # folder of the dataset of attempts that failed
 
 
 class DatasetConfig(Config):
     """data_files_mb, video_files_mb, chunk_files: when a new file or folder begins (lerobot's defaults).
 
+    split: how train, val and test are dealt (sidecar/splits.json): trajectories at random, or whole tasks
     licence, licence_note: what the card says of the data's licence; the capture's own terms bind too
     """
 
     data_files_mb: int = Field(default=100, ge=1)
     video_files_mb: int = Field(default=200, ge=1)
     chunk_files: int = Field(default=1000, ge=1)
+    split: Strategy = "random"
     licence: str = "other"
     licence_note: str = ""
 
 
-@stage(version="1")
+@stage(version="2")
 def dataset(
     workcell: Workcell, taskset: TaskSet, episodes: Episodes, recording: Recording, cfg: DatasetConfig, out: Path
 ) -> Dataset:
     """Write `out`/dataset. Raises IntegrityError when states, pictures and records do not belong together."""
     records = {record.index: record for record in episodes.episodes}
-    pairs = [(recorded, _record_of(records, recorded)) for recorded in recording.episodes]
-    if not pairs:
+    if not recording.episodes:
         raise IntegrityError("the recording holds no episode", "run the recording stage again")
-    cameras = tuple(track.camera for track in pairs[0][0].tracks)
-    spec = DatasetSpec(
-        fps=recording.fps,
-        robot_type=workcell.robot.name,
-        state_names=episodes.state_names,
-        action_names=episodes.state_names,
-        videos=tuple(
-            VideoFeature(IMAGES + camera, recording.width, recording.height, recording.codec) for camera in cameras
-        ),
-        tasks=_instructions(taskset, [record for _, record in pairs]),
-        limits=Limits(cfg.chunk_files, cfg.data_files_mb, cfg.video_files_mb),
-    )
-    root = out / Dataset.model_fields["folder"].default
-    summary = write_dataset(root, spec, _episode_data(episodes, recording, pairs))
-    write_sidecar(root / SIDECAR, workcell, episodes, recording, pairs)
-    write_card(root, workcell, taskset, episodes, recording, spec, summary, (cfg.licence, cfg.licence_note))
+    wanted = {Dataset.model_fields["folder"].default: recording.episodes, FAILURES: recording.failures}
+    made: dict[str, tuple[DatasetSpec, Summary]] = {}
+    for folder, recorded in wanted.items():
+        pairs = [(one, _record_of(records, one)) for one in recorded]
+        if pairs:
+            spec = _spec(workcell, taskset, episodes, recording, pairs, cfg)
+            summary = write_dataset(out / folder, spec, _episode_data(episodes, recording, pairs))
+            write_sidecar(out / folder / SIDECAR, workcell, episodes, recording, pairs, cfg.split)
+            licence = (cfg.licence, cfg.licence_note)
+            write_card(out / folder, workcell, taskset, episodes, recording, spec, summary, licence)
+            made[folder] = (spec, summary)
+    spec, summary = made[Dataset.model_fields["folder"].default]
     return Dataset(
+        failures=FAILURES if FAILURES in made else None,
         episodes=summary.episodes,
         frames=summary.frames,
         fps=spec.fps,
         tasks=spec.tasks,
-        cameras=cameras,
+        cameras=tuple(track.camera for track in recording.episodes[0].tracks),
+    )
+
+
+def _spec(
+    workcell: Workcell,
+    taskset: TaskSet,
+    episodes: Episodes,
+    recording: Recording,
+    pairs: list[tuple[RecordedEpisode, EpisodeRecord]],
+    cfg: DatasetConfig,
+) -> DatasetSpec:
+    videos = (*pairs[0][0].tracks, *pairs[0][0].tactile)
+    return DatasetSpec(
+        fps=recording.fps,
+        robot_type=workcell.robot.name,
+        state_names=episodes.state_names,
+        action_names=episodes.state_names,
+        videos=tuple(VideoFeature(IMAGES + v.camera, v.width, v.height, recording.codec) for v in videos),
+        tasks=_instructions(taskset, [record for _, record in pairs]),
+        limits=Limits(cfg.chunk_files, cfg.data_files_mb, cfg.video_files_mb),
+        vectors=recording.vectors,
     )
 
 
 def _record_of(records: dict[int, EpisodeRecord], recorded: RecordedEpisode) -> EpisodeRecord:
-    record = records.get(recorded.index)
+    record, attempt = records.get(recorded.index), recorded.attempt
+    if record is not None and attempt is not None:
+        tried = record.attempts[attempt] if attempt < len(record.attempts) else None
+        if tried is not None and not tried.success and tried.frames == recorded.frames:
+            return record
+        raise IntegrityError(f"recorded failure {recorded.index} is no attempt that failed", "run the recording again")
     if record is None or not record.success or record.frames != recorded.frames:
         raise IntegrityError(
             f"recorded episode {recorded.index} is not a successful episode of {recorded.frames} frames",
@@ -91,16 +117,20 @@ def _episode_data(
     episodes: Episodes, recording: Recording, pairs: list[tuple[RecordedEpisode, EpisodeRecord]]
 ) -> Iterator[EpisodeData]:
     for recorded, record in progress(pairs, len(pairs), "dataset"):
-        if record.states is None:
-            raise IntegrityError(f"episode {record.index} has no states")
-        with np.load(episodes.path(record.states), allow_pickle=False) as arrays:
+        with np.load(episodes.path(states_of(recorded, record)), allow_pickle=False) as arrays:
             state, action = arrays["state"], arrays["action"]
+        vectors = {}
+        if recorded.vectors is not None:
+            with np.load(recording.path(recorded.vectors), allow_pickle=False) as arrays:
+                vectors = {name: arrays[name] for name in recording.vectors}
+        videos = (*recorded.tracks, *recorded.tactile)
         yield EpisodeData(
             task=record.task.instruction,
             state=state,
             action=action,
-            videos={IMAGES + track.camera: recording.path(track.video) for track in recorded.tracks},
-            color_stats={IMAGES + track.camera: _color_stats(track) for track in recorded.tracks},
+            videos={IMAGES + track.camera: recording.path(track.video) for track in videos},
+            color_stats={IMAGES + track.camera: _color_stats(track) for track in videos},
+            vectors=vectors,
         )
 
 

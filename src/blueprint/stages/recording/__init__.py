@@ -28,7 +28,6 @@ from blueprint.model.artifacts import Episodes, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode
 from blueprint.model.packs import PACKS, PLAIN, POINTS, Pack, Stream
 from blueprint.model.variation import Level, Look
-from blueprint.skills.variations import draw_look
 from blueprint.stages.recording import motion
 from blueprint.stages.recording.labels import Labels, in_place, labels_of, values_of
 from blueprint.stages.recording.tracks import Track
@@ -160,6 +159,8 @@ def chosen_cameras(workcell: Workcell, names: tuple[str, ...]) -> tuple[str, ...
 
 def drawings(session: Session, record: EpisodeRecord) -> list[Drawing]:
     """The looks of one successful episode, drawn from the seed, the episode and the look's number."""
+    from blueprint.skills.variations import draw_look
+
     cfg, found = session.cfg, []
     if record.states is None:
         raise IntegrityError(f"episode {record.index} succeeded but has no states")
