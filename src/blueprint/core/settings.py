@@ -28,7 +28,7 @@ FILE = "blueprint.toml"
 EDITS = "edits.json"  # in the scene directory, written by `blueprint edit`: settings in the same sections
 
 # environment variable -> setting; the names that the earlier system documented
-ENVIRONMENT = {"SENSOR_CAPTURE_MODE": "run.capture_mode"}
+ENVIRONMENT = {"SENSOR_CAPTURE_MODE": "run.capture_mode", "DATA_PACK_TIER": "recording.pack"}
 # another spelling of a setting
 ALIASES = {"capture.mode": "run.capture_mode"}
 

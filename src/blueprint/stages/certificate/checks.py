@@ -261,7 +261,7 @@ def of_dataset(made: Episodes, recording: Recording, dataset: Dataset) -> list[M
         judged("dataset.unproven", stage, "episodes that are not verified successes", float(unproven), "", "==",
                0.0),
         stated("dataset.unrecorded", stage, "verified successes that were not recorded",
-               float(len(succeeded) - len(recording.episodes) + unproven)),
+               float(len(set(succeeded) - {episode.index for episode in recording.episodes}))),
         stated("dataset.cameras", stage, f"cameras: {', '.join(dataset.cameras)}", float(len(dataset.cameras))),
         stated("dataset.fps", stage, "frames per second", float(dataset.fps), "1/s"),
     ]  # fmt: skip
