@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from blueprint.core.artifact import Model
 from blueprint.model.spatial import Vec2
 
@@ -76,6 +78,22 @@ class Task(Model):
     def steps(self) -> tuple[Step, ...]:
         """The steps of the task; the task itself where it is one."""
         return self.goal.steps or (Step(object=self.object, goal=self.goal),)
+
+
+class Suggestion(Model):
+    """One step of a task as somebody suggests it, by names of the scene. target, joint: "" = none."""
+
+    family: Family
+    object: str
+    target: str = ""
+    joint: str = ""
+
+
+class SuggestedTask(Model):
+    """A task as somebody suggests it, not checked by anybody. Its numbers are left to the family."""
+
+    instruction: str
+    steps: tuple[Suggestion, ...] = Field(min_length=1)
 
 
 Goal.model_rebuild()

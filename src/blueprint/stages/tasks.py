@@ -2,42 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from blueprint.backends.protocols import Simulator
+from blueprint.core import backends
 from blueprint.core.artifact import Config
 from blueprint.core.errors import InfeasibleError
-from blueprint.core.report import progress
+from blueprint.core.files import write_json
+from blueprint.core.report import metric, progress
 from blueprint.core.stage import stage
 from blueprint.model.artifacts import SimScene, TaskSet, Workcell
-from blueprint.model.task import Family, Task
+from blueprint.model.scene import SceneBody
+from blueprint.model.task import Family, Goal, Step, SuggestedTask, Suggestion, Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from blueprint.skills.families import Proposal
     from blueprint.skills.scene import TaskScene
+    from blueprint.skills.wording import Wording
 
 SCENE_CAMERA = "scene"
+RULES, PROPOSALS = "rules", "proposals.json"
 
 
 class TasksConfig(Config):
     """families: kinds of task; targets_per_object: other objects that one object is brought to, per family.
 
     jitter_m: how far objects may start from their captured places; regions keep that much room around them
+    proposer: who suggests tasks, the families' own `rules` or a `proposer` backend (`gemini`), asked for `proposals`
     """
 
     families: tuple[Family, ...] = ("lift", "place_region", "place_beside", "place_on", "place_into")
     targets_per_object: int = Field(default=2, ge=1)
     jitter_m: float = Field(default=0.03, ge=0.0)
+    proposer: str = RULES
+    proposals: int = Field(default=20, ge=1, le=200)
     seed: int = 0
 
 
-@stage(version="2", timeout_s=1800.0)
+class Proposer(Protocol):
+    """Suggests tasks. `kind` = "proposer"; ours: gemini."""
+
+    name: str
+    version: str
+
+    def suggest(
+        self, bodies: Sequence[SceneBody], abilities: Mapping[Family, str], count: int
+    ) -> tuple[tuple[SuggestedTask, ...], float]:
+        """Suggestions, and what they cost [USD]. Raises BackendError when no answer can be had."""
+        ...
+
+
+@stage(version="3", timeout_s=1800.0)
 def tasks(workcell: Workcell, simscene: SimScene, simulator: Simulator, cfg: TasksConfig, out: Path) -> TaskSet:
     """Tasks that the geometry suggests and the arm can do, each with an instruction.
 
@@ -47,17 +70,23 @@ def tasks(workcell: Workcell, simscene: SimScene, simulator: Simulator, cfg: Tas
     from blueprint.skills.scene import TaskScene
     from blueprint.skills.wording import Wording
 
-    scene = TaskScene.of(workcell, simulator, cfg.seed, jitter_m=cfg.jitter_m, pairs=cfg.targets_per_object)
+    pairs = cfg.targets_per_object if cfg.proposer == RULES else len(workcell.bodies)
+    scene = TaskScene.of(workcell, simulator, cfg.seed, jitter_m=cfg.jitter_m, pairs=pairs)
     rng = np.random.default_rng(cfg.seed)
     wording = Wording.of(scene, _viewers_right(simscene))
-    offers = [offer for name in cfg.families for offer in family(name).propose(scene, name, rng)]
+    offers: list[tuple[Family, Proposal]] = [
+        (name, offer) for name in cfg.families for offer in family(name).propose(scene, name, rng)
+    ]
+    if cfg.proposer == RULES:
+        wanted = [(offer, wording.of_goal(offer.object, offer.goal, rng) if offer.goal else "") for _, offer in offers]
+    else:
+        wanted = _suggested(cfg, scene, wording, offers, rng, out)
     made: list[Task] = []
     refused: dict[str, str] = {}
-    for offer in progress(offers, len(offers), "tasks"):
+    for offer, text in progress(wanted, len(wanted), "tasks"):
         if offer.goal is None:
             refused[offer.id] = offer.reason
             continue
-        text = wording.of_goal(offer.object, offer.goal, rng)
         task = Task(id=offer.id, object=offer.object, goal=offer.goal, instruction=text)
         reason = why_not(scene, task, cfg.seed)
         if reason:
@@ -70,6 +99,72 @@ def tasks(workcell: Workcell, simscene: SimScene, simulator: Simulator, cfg: Tas
             "see `refused` in the tasks artifact of a wider choice of tasks.families, or bring graspable objects",
         )
     return TaskSet(tasks=_interleaved(made), refused=refused)
+
+
+def _suggested(
+    cfg: TasksConfig,
+    scene: TaskScene,
+    wording: Wording,
+    offers: list[tuple[Family, Proposal]],
+    rng: np.random.Generator,
+    out: Path,
+) -> list[tuple[Proposal, str]]:
+    """What a proposer suggests, with the numbers of the families' own offers; the answer is kept in proposals.json."""
+    from blueprint.skills.families import family
+
+    proposer: Proposer = backends.find("proposer", cfg.proposer).load()
+    simple: list[tuple[Family, Proposal]] = [
+        (name, offer) for name, offer in offers if offer.goal is None or not offer.goal.steps
+    ]
+    able: dict[Family, str] = {
+        name: family(name).TEMPLATES[name][0] for name, offer in simple if offer.goal is not None
+    }
+    tasks, cost = proposer.suggest(tuple(scene.bodies.values()), able, cfg.proposals)
+    metric("proposer cost", cost, "USD")
+    record = {"proposer": f"{proposer.name} {proposer.version}", "cost_usd": cost}
+    write_json(out / PROPOSALS, record | {"tasks": [task.model_dump(mode="json") for task in tasks]})
+    found = []
+    for k, task in enumerate(tasks):
+        offer = _as_offered(f"{cfg.proposer}-{k:03d}", task, simple)
+        text = "" if offer.goal is None else _instruction(task, wording, offer.object, offer.goal, rng)
+        found.append((offer, text))
+    return found
+
+
+def _as_offered(name: str, task: SuggestedTask, offers: list[tuple[Family, Proposal]]) -> Proposal:
+    """The suggestion with the goals that its families offer for just these names, or why there is none."""
+    from blueprint.skills.families import Proposal
+
+    steps: list[Step] = []
+    for wanted in task.steps:
+        fits = [
+            offer
+            for family, offer in offers
+            if (family, offer.object) == (wanted.family, wanted.object) and _is_of(offer, wanted)
+        ]
+        goal = next((offer.goal for offer in fits if offer.goal is not None), None)
+        if goal is None:
+            whole = " ".join(filter(None, (wanted.family, wanted.object, wanted.target, wanted.joint)))
+            why = fits[0].reason if fits else "the scene offers nothing of the kind"
+            return Proposal(wanted.object, None, name, f"{whole}: {why}")
+        steps.append(Step(object=wanted.object, goal=goal))
+    goal = steps[0].goal if len(steps) == 1 else Goal(family="chain", steps=tuple(steps))
+    return Proposal(steps[0].object, goal, name)
+
+
+def _is_of(offer: Proposal, wanted: Suggestion) -> bool:
+    """Whether an offer is about the suggestion's target and joint; one that was refused tells its names in its id."""
+    if offer.goal is None:
+        return all(name in offer.id for name in (wanted.target, wanted.joint) if name)
+    return (offer.goal.target or "", offer.goal.joint or "") == (wanted.target, wanted.joint)
+
+
+def _instruction(task: SuggestedTask, wording: Wording, name: str, goal: Goal, rng: np.random.Generator) -> str:
+    """The proposer's sentence if it names everything as it must be called here, else our own."""
+    named = {part for step in task.steps for part in (step.object, step.target) if part}
+    text = " ".join(task.instruction.split()).rstrip(".")
+    clear = all(wording.spoken[part].lower() in text.lower() for part in named)
+    return text if clear else wording.of_goal(name, goal, rng)
 
 
 def _interleaved(made: list[Task]) -> tuple[Task, ...]:
