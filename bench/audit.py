@@ -48,13 +48,13 @@ def rerun(
         actions, stored = file["action"], file["qpos"]
     mujoco.mj_resetDataKeyframe(model, data, model.key("start").id)
     data.qpos[:] = stored[0]
-    mujoco.mj_forward(model, data)
+    seen = _awake(model, data)
     steps = round(1 / fps / model.opt.timestep)
     gripper = workcell.robot.gripper
     arm = [model.actuator(name).id for name in workcell.robot.actuators]
     finger = model.actuator(gripper.actuator).id
-    qpos, touching, rows, forces = [data.qpos.copy()], [_pairs(model, data)], _contacts(model, data, 0), []
-    forces += _forces(model, data)
+    qpos, touching, rows, forces = [data.qpos.copy()], [_pairs(model, seen)], _contacts(model, seen, 0), []
+    forces += _forces(model, seen)
     for frame, action in enumerate(actions.astype(float), start=1):
         before, after = data.ctrl.copy(), data.ctrl.copy()
         after[arm] = action[:-1]
@@ -63,14 +63,26 @@ def rerun(
         for k in range(1, steps + 1):
             data.ctrl[:] = before + (after - before) * (k / steps)
             mujoco.mj_step(model, data)
-        mujoco.mj_forward(model, data)
+        seen = _awake(model, data)
         qpos.append(data.qpos.copy())
-        touching.append(_pairs(model, data))
-        rows += _contacts(model, data, frame)
-        forces += _forces(model, data)
+        touching.append(_pairs(model, seen))
+        rows += _contacts(model, seen, frame)
+        forces += _forces(model, seen)
     difference = float(np.abs(np.array(qpos[:-1]) - stored).max())
     contacts = np.array(rows, dtype=np.int32).reshape(-1, 3)
     return Rerun(model, np.array(qpos), touching, contacts, np.array(forces), difference)
+
+
+def _awake(model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjData:
+    """The same state with nothing asleep: bodies that sleep have no contacts."""
+    mujoco.mj_forward(model, data)
+    flags = model.opt.enableflags
+    model.opt.enableflags = flags & ~int(mujoco.mjtEnableBit.mjENBL_SLEEP)
+    seen = mujoco.MjData(model)
+    seen.qpos[:], seen.qvel[:], seen.ctrl[:], seen.act[:] = data.qpos, data.qvel, data.ctrl, data.act
+    mujoco.mj_forward(model, seen)
+    model.opt.enableflags = flags
+    return seen
 
 
 def _multiply(model: mujoco.MjModel, data: mujoco.MjData, physics: PhysicsDraw) -> None:
@@ -109,7 +121,13 @@ def _pairs(model: mujoco.MjModel, data: mujoco.MjData) -> set[tuple[int, int]]:
 
 def objections(workcell: Workcell, task: Task, run: Rerun) -> list[str]:
     """What speaks against the success that the product claims; empty if nothing does."""
-    return [*_grasp(workcell, task, run), *_others(workcell, task, run), *_goal(workcell, task, run)]
+    from bench import audit_pick
+
+    handled = {step.object for step in task.steps}
+    way = [*_others(workcell, task, run), *audit_pick.on_the_way(workcell, handled, run)]
+    if task.goal.steps:
+        return [*way, *audit_pick.several(workcell, task, run)]
+    return [*way, *_grasp(workcell, task, run), *_goal(workcell, task, run)]
 
 
 def _poses(run: Rerun, frame: int) -> mujoco.MjData:
@@ -162,10 +180,11 @@ def _tilt(run: Rerun, data: mujoco.MjData, name: str, first: mujoco.MjData) -> f
 
 def _others(workcell: Workcell, task: Task, run: Rerun) -> list[str]:
     found, first, last = [], _poses(run, 0), _poses(run, -1)
+    handled, targets = {step.object for step in task.steps}, {step.goal.target for step in task.steps}
     for name in (body.name for body in workcell.bodies):
-        if name == task.object:
+        if name in handled:
             continue
-        bound = 0.03 if name == task.goal.target else 0.02
+        bound = 0.03 if name in targets else 0.02
         moved = float(np.linalg.norm(last.body(name).xpos - first.body(name).xpos))
         if moved > bound or _tilt(run, last, name, first) > 15:
             found.append(f"{name} moved {1000 * moved:.0f} mm or fell")

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.skills.test_goals import AT, BLOCK, CRATE, FINGERS, FPS, MODEL, PALM, ROBOT, TABLE, TOWER, Leg, above, put
 
 from blueprint.model.task import Goal, Step, Task
 from blueprint.skills.goals import Evidence, Verdict, judge
-from tests.skills.test_goals import AT, BLOCK, CRATE, FINGERS, FPS, MODEL, PALM, ROBOT, TABLE, TOWER, Leg, above, put
 
 REGION = Goal(family="place_region", center=(-0.2, 0.1), radius_m=0.03)
 THERE = (-0.2, 0.1, 0.02)
@@ -35,7 +35,7 @@ def evidence(moves: list[Move], *, nudged: tuple[int, str] | None = None, moved:
     """The moves one after another. nudged: (frame, body) pressed by the palm; moved: frame from which what was placed
     first lies 10 cm off."""
     at = {name: np.array(position) for name, position in AT.items()}
-    on = {name: TABLE for name in AT}
+    on = dict.fromkeys(AT, TABLE)
     rows, contacts = [], []
     for name, end, support in moves:
         for leg in legs_of(tuple(at[name]), end, support):
@@ -45,7 +45,7 @@ def evidence(moves: list[Move], *, nudged: tuple[int, str] | None = None, moved:
                 row = MODEL.qpos0.copy()
                 for other, position in at.items():
                     off = 0.1 if moved is not None and len(rows) >= moved and other == moves[0][0] else 0.0
-                    put(row, other, position + [0.0, off, 0.0])
+                    put(row, other, position + np.array([0.0, off, 0.0]))
                 touches = [(name, other) for other in leg.touched_by]
                 touches += [(other, below) for other, below in on.items() if other != name]
                 if nudged is not None and nudged[0] == len(rows):

@@ -61,7 +61,10 @@ def targets(cell: Cell, name: str, goal: Goal, qpos: Array, rng: np.random.Gener
     if goal.family == "place_on":
         top = height_range(cell, goal.target, T_target)[1]
         return [_standing(cell, name, T, center, top) for T in turns]
-    return [_standing(cell, name, T, center, _floor_inside(cell, goal.target, T_target, name, T)) for T in turns]
+    floor = _floor_inside(cell, goal.target, T_target, name, now)
+    aside = [center + r * _unit(k * np.pi / 3 + r) for r in (0.03, 0.055) for k in range(6)]  # beside what lies there
+    middle = [_standing(cell, name, T, center, floor) for T in turns[:4]]
+    return [*middle, *(_standing(cell, name, T, spot, floor) for spot in aside for T in turns[:2])]
 
 
 def _spots(goal: Goal, count: int, rng: np.random.Generator) -> list[Array]:

@@ -45,6 +45,7 @@ REGION_MOVE_M = (0.1, 0.4)  # how far from its start an object is sent
 REGION_GAP_M = 0.01  # between it there and the others, beyond what they may be moved by
 ENOUGH_ROOM_M = 0.08  # more makes a spot no better
 EDGE_M = 0.02
+BASE_SHARE = 0.65  # of what is put on something: this much of its middle must find a flat surface; a trial decides
 FLAT_M = 0.004  # how much a surface may vary to stand on
 DEEP_M = 0.02  # of an opening worth the name
 OPENING_GAP_M = 0.008  # around what is put into it
@@ -206,7 +207,7 @@ def unfit(cell: Cell, name: str, target: str, family: Family) -> str:
     radius = float(np.linalg.norm(own - (own.min(axis=0) + own.max(axis=0)) / 2, axis=1).max())
     top = height_range(cell, target, T_target)[1]
     if family == "place_on":
-        heights = surface_height(cell, target, T_target, disc(middle, radius))
+        heights = surface_height(cell, target, T_target, disc(middle, BASE_SHARE * radius))
         flat = float((heights > top - FLAT_M).mean())
         return "" if flat >= 0.95 else f"the top of {target} is flat under {flat:.0%} of it only"
     opening = _opening(cell, target, T_target, middle, top)

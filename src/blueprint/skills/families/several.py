@@ -37,7 +37,8 @@ GROUP_RADIUS_M = 0.13  # of the region to which things of one kind are brought
 GROUPS_APART_M = 0.3  # between the centres of two such regions
 SHUT_SHARE = 0.05  # of how far it was opened: less open than that is closed
 DRAWS = 200
-PLANS = 4  # attempts at planning all steps, each with another way for the first one
+CHAINS_TRIED = 6
+PLANS = 2  # attempts at planning all steps, each with another way for the first one
 
 
 def propose(scene: TaskScene, name: Family, rng: np.random.Generator) -> Iterator[Proposal]:
@@ -196,31 +197,32 @@ def _outline_at(scene: TaskScene, name: str, spot: Array) -> Array:
 
 def _sortings(scene: TaskScene, movable: list[str], rng: np.random.Generator) -> Iterator[Proposal]:
     """Two kinds, each into a container of its own, else each to a region of its own."""
-    kinds = _kinds([scene.bodies[name] for name in movable])
+    fits = {(a, b) for a, b in itertools.permutations(scene.cell.objects, 2) if _goes_into(scene, a, b)}
+    boxes = [box for box in scene.cell.objects if any((name, box) in fits for name in movable)]
+    kinds = _kinds([scene.bodies[name] for name in movable if name not in boxes])
     if len(kinds) < 2:
         yield _none("sort", "all things in reach are of one kind, or there is one only")
         return
-    boxes = [_container(scene, names, set(movable) - {*names}) for names in kinds]
-    if all(boxes) and len({*boxes}) == len(boxes):
-        steps = [
-            Step(object=name, goal=Goal(family="place_into", target=box))
-            for names, box in zip(kinds, boxes, strict=True)
-            for name in names
-            if name not in boxes
-        ]
-        yield _task("sort", steps)
-        return
+    for pair in itertools.permutations(boxes, 2):
+        if all((name, box) in fits for names, box in zip(kinds, pair, strict=True) for name in names):
+            into = [Goal(family="place_into", target=box) for box in pair]
+            yield _task("sort", _each(kinds, into))
+            return
     for _ in range(scene.pairs):
         centers = _group_centers(scene, rng)
         if centers is None:
             yield _none("sort", "the table has no room for two groups")
             return
-        steps = [
-            Step(object=name, goal=Goal(family="place_region", center=center, radius_m=GROUP_RADIUS_M))
-            for names, center in zip(kinds, centers, strict=True)
-            for name in names
-        ]
-        yield _task("sort", steps)
+        regions = [Goal(family="place_region", center=center, radius_m=GROUP_RADIUS_M) for center in centers]
+        yield _task("sort", _each(kinds, regions))
+
+
+def _goes_into(scene: TaskScene, name: str, box: str) -> bool:
+    return not pick.unfit(scene.cell, name, box, "place_into")
+
+
+def _each(kinds: list[list[str]], goals: list[Goal]) -> list[Step]:
+    return [Step(object=name, goal=goal) for names, goal in zip(kinds, goals, strict=True) for name in names]
 
 
 def _kinds(bodies: list[SceneBody]) -> list[list[str]]:
@@ -234,16 +236,6 @@ def _kinds(bodies: list[SceneBody]) -> list[list[str]]:
     by_size = [body.name for body in sorted(bodies, key=lambda body: float(np.prod(body.dims_m)))]
     half = len(by_size) // 2
     return [by_size[:half][:2], by_size[half:][-2:]] if half else []
-
-
-def _container(scene: TaskScene, names: list[str], kept: set[str]) -> str | None:
-    """An object that all of them fit into, and that is no one of those to be sorted."""
-    for other in scene.cell.objects:
-        if other not in kept and all(
-            not pick.unfit(scene.cell, one, other, "place_into") for one in names if one != other
-        ):
-            return other if any(one != other for one in names) else None
-    return None
 
 
 def _group_centers(scene: TaskScene, rng: np.random.Generator) -> tuple[tuple[float, float], ...] | None:
@@ -278,7 +270,8 @@ def _chains(scene: TaskScene, rng: np.random.Generator) -> Iterator[Proposal]:
     for k in range(scene.pairs):
         around = panels[k % len(panels)] if panels else ()
         wanted = int(rng.choice(STEPS))
-        inner = _independent(scene, offers, wanted - len(around), rng)
+        tried = (_independent(scene, offers, wanted - len(around), rng) for _ in range(CHAINS_TRIED))
+        inner = max(tried, key=len)
         steps = [*around[:1], *inner, *around[1:]]
         if len(steps) < STEPS[0]:
             yield _none("chain", f"fewer than {STEPS[0]} steps that leave each other alone")

@@ -1,0 +1,95 @@
+"""Scenes for tasks that carry things: captures, and tables of blocks, trays and cans that come as MJCF.
+
+All go through the stages as a user's scene does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from bench.episodes.contact_families import TABLE, imported
+from bench.rows import captures
+from bench.spine.settle import BOXED, scratch, simscene_of
+from blueprint.backends.simulator_mujoco import SimulatorMujoco
+from blueprint.model.artifacts import SimScene, Workcell
+from blueprint.model.task import Family, Task
+from blueprint.stages.tasks import TasksConfig, tasks
+from blueprint.stages.workcell import WorkcellConfig, workcell
+
+BLOCK = '<body name="{name}" pos="{x} {y} {z}"><freejoint/><geom type="box" size="{sx} {sy} {sz}" mass="0.1"/></body>'
+
+
+def block(name: str, x: float, y: float, half: tuple[float, float, float]) -> str:
+    return BLOCK.format(name=name, x=x, y=y, z=half[2], sx=half[0], sy=half[1], sz=half[2])
+
+
+def tray(name: str, x: float, y: float, half: float = 0.085, high: float = 0.045) -> str:
+    """An open box: a floor and four walls of 6 mm."""
+    t, h = 0.003, high / 2
+    walls = "".join(
+        f'<geom type="box" pos="{px} {py} {h}" size="{sx} {sy} {h}"/>'
+        for px, py, sx, sy in (
+            (half - t, 0, t, half),
+            (t - half, 0, t, half),
+            (0, half - t, half - 2 * t, t),
+            (0, t - half, half - 2 * t, t),
+        )
+    )
+    floor = f'<geom type="box" pos="0 0 {t}" size="{half - 2 * t} {half - 2 * t} {t}"/>'
+    return f'<body name="{name}" pos="{x} {y} 0"><freejoint/>{floor}{walls}</body>'
+
+
+def table_of(name: str, *things: str) -> str:
+    return f'<mujoco model="{name}"><worldbody>{TABLE}{"".join(things)}</worldbody></mujoco>'
+
+
+BLOCKS = table_of(
+    "blocks",
+    block("wide_block", -0.15, -0.1, (0.05, 0.035, 0.02)),
+    block("red_block", 0.1, -0.12, (0.025, 0.025, 0.02)),
+    block("blue_block", -0.05, 0.1, (0.025, 0.025, 0.02)),
+    block("tall_block", 0.15, 0.1, (0.025, 0.025, 0.045)),
+)
+TRAYS = table_of(
+    "trays",
+    tray("left_tray", -0.2, 0.12),
+    tray("right_tray", 0.2, 0.12),
+    block("red_block", -0.08, -0.08, (0.02, 0.02, 0.02)),
+    block("blue_block", 0.02, -0.12, (0.02, 0.02, 0.02)),
+    block("tall_block", 0.12, -0.06, (0.02, 0.025, 0.045)),
+)
+SINGLE: tuple[Family, ...] = ("lift", "place_region", "place_beside", "place_on", "place_into")
+MADE: dict[str, tuple[Callable[[Path], SimScene], tuple[Family, ...]]] = {
+    "blocks": (lambda folder: imported(BLOCKS, folder), (*SINGLE, "stack", "rearrange", "chain")),
+    "trays": (lambda folder: imported(TRAYS, folder), ("place_into", "sort")),
+}
+ON_CAPTURES: tuple[Family, ...] = (*SINGLE, "rearrange", "chain")
+
+
+def cases(keep: Path | None = None) -> Iterable[tuple[str, Workcell, SimScene, tuple[Task, ...]]]:
+    """family, workcell, scene, its tasks of that family: of every self-made scene and every capture that is there."""
+    folder = keep or scratch()
+    for name, (make, families) in MADE.items():
+        yield from _tasks(folder / "pick" / name, make, families)
+    for name in BOXED:
+        if (captures() / name).exists():
+            yield from _tasks(folder / name, lambda place, name=name: simscene_of(name, place), ON_CAPTURES)
+
+
+def _tasks(
+    folder: Path, make: Callable[[Path], SimScene], families: tuple[Family, ...]
+) -> Iterable[tuple[str, Workcell, SimScene, tuple[Task, ...]]]:
+    if not (folder / "workcell/artifact.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        scene, place = make(folder), folder / "workcell"
+        place.mkdir(parents=True, exist_ok=True)
+        workcell(scene, WorkcellConfig(), place).save(place)
+    cell, scene = Workcell.load(folder / "workcell"), SimScene.load(folder / "simscene")
+    place = folder / "tasks"
+    place.mkdir(parents=True, exist_ok=True)
+    offered = tasks(cell, scene, SimulatorMujoco(), TasksConfig(families=families), place)
+    for family in families:
+        found = tuple(task for task in offered.tasks if task.goal.family == family)
+        if found:
+            yield family, cell, scene, found
