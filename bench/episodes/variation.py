@@ -17,7 +17,8 @@ from bench.rows import Row
 from bench.spine.episodes import judged
 from bench.spine.settle import scratch, simscene_of
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
-from blueprint.model.artifacts import Episodes, TaskSet, Workcell
+from blueprint.core.artifact import ARTIFACT_FILE
+from blueprint.model.artifacts import Episodes, SimScene, TaskSet, Workcell
 from blueprint.stages.episodes import EpisodesConfig, Vary, episodes
 from blueprint.stages.tasks import TasksConfig, tasks
 from blueprint.stages.workcell import WorkcellConfig, workcell
@@ -25,7 +26,6 @@ from blueprint.stages.workcell import WorkcellConfig, workcell
 CAPTURE = "posecnn_ycb_1"
 COUNT = 60
 MEDIUM = Vary(physics="medium", objects="medium", goals="medium")
-HIGH = Vary(physics="high", objects="high", goals="high")
 COLLAPSE = 0.05  # of first attempts that variation may cost
 
 
@@ -33,7 +33,7 @@ def rows(keep: Path | None = None, count: int = COUNT) -> Iterable[Row]:
     folder = (keep or scratch()) / CAPTURE
     cell, taskset = _prepared(folder)
     first = {}
-    for level, vary in (("none", Vary()), ("medium", MEDIUM), ("high", HIGH)):
+    for level, vary in (("none", Vary()), ("medium", MEDIUM)):
         made, seconds = _made(cell, taskset, folder / level, EpisodesConfig(count=count, vary=vary, seed=5))
         first[level] = sum(record.attempts[0].success for record in made.episodes) / count
         success = sum(record.success for record in made.episodes)
@@ -66,7 +66,9 @@ def _causes(made: Episodes) -> str:
 
 
 def _prepared(folder: Path) -> tuple[Workcell, TaskSet]:
-    simscene = simscene_of(CAPTURE, folder)
+    """The scene is taken from `folder` where it was kept."""
+    made = folder / "simscene"
+    simscene = SimScene.load(made) if (made / ARTIFACT_FILE).is_file() else simscene_of(CAPTURE, folder)
     cell = workcell(simscene, WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
     return cell, tasks(cell, simscene, SimulatorMujoco(), TasksConfig(), _fresh(folder / "tasks"))
 
