@@ -18,18 +18,23 @@ OBJECT_GAP_M = 0.04  # between that disc and any object
 DISTANCES_M = (0.45, 0.52, 0.6, 0.68)  # from the middle of the objects; the Panda works best at 0.4-0.65 m
 PANDA_REACH_M = 0.855  # for which those distances are; other arms stand in proportion
 TEAM_GAP_M = 0.45  # between the bases of arms that work on one table
-TEAM_ANGLE_DEG = 60.0  # between their directions from the middle of the objects: elbows keep apart
+TEAM_ANGLE_DEG = 85.0  # between their directions from the middle of the objects: elbows keep apart
+TEAM_HANDS_M = 0.3  # between their hands at home
 DIRECTIONS = 24
 FACING_WEIGHT = 0.6  # of standing across the table from the camera, in units of one reachable target
 
 
 @dataclass(frozen=True)
 class Mount:
-    """T_world_base (4, 4); on_table: it stands on the table, else on a pedestal from the floor."""
+    """T_world_base (4, 4); on_table: it stands on the table, else on a pedestal from the floor.
+
+    hand: (3,) where the tool is at home, world frame
+    """
 
     T_world_base: Array
     on_table: bool
     score: float
+    hand: Array
 
 
 def mounts(
@@ -86,21 +91,26 @@ def best_mount(
     """
     best: Mount | None = None
     points = np.concatenate(outlines)
-    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    middle, home = (points.min(axis=0) + points.max(axis=0)) / 2, arm.tool_pose(arm.home)
     for T, on_table, facing in mounts(polygon, outlines, camera, reach_m):
-        if not all(_apart(T[:2, 3], other.T_world_base[:2, 3], middle) for other in taken):
+        hand = (T @ home)[:3, 3]
+        if not all(_apart(T, hand, other, middle) for other in taken):
             continue
         score = FACING_WEIGHT * facing + sum(_reach(arm, invert(T), options) for options in targets)
         if best is None or score > best.score + 1e-9:
-            best = Mount(T, on_table, score)
+            best = Mount(T, on_table, score, hand)
     return best
 
 
-def _apart(one: Array, other: Array, middle: Array) -> bool:
-    """Whether two bases (2,) leave each other room around the middle of the objects (2,)."""
-    a, b = one - middle, other - middle
+def _apart(T_world_base: Array, hand: Array, other: Mount, middle: Array) -> bool:
+    """Whether an arm leaves another one room around the middle of the objects (2,)."""
+    a, b = T_world_base[:2, 3] - middle, other.T_world_base[:2, 3] - middle
     cosine = float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
-    return float(np.linalg.norm(one - other)) >= TEAM_GAP_M and cosine <= np.cos(np.deg2rad(TEAM_ANGLE_DEG))
+    return (
+        float(np.linalg.norm(a - b)) >= TEAM_GAP_M
+        and cosine <= np.cos(np.deg2rad(TEAM_ANGLE_DEG))
+        and float(np.linalg.norm(hand - other.hand)) >= TEAM_HANDS_M
+    )
 
 
 def _reach(arm: ArmKinematics, T_base_world: Array, options: list[Array]) -> float:
