@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Images, Replay
+from blueprint.backends.render_look import GL_FROM_CV, dressed, lights_of
 from blueprint.backends.render_normals import normals_of_depth
 from blueprint.core.errors import BackendError, InputError
 from blueprint.model.capture import Camera
@@ -41,8 +42,6 @@ SHADOW_REACH_M = 1.0  # half width of what a directional light's map covers: 2 m
 MAX_GEOMS = 10_000
 FOG_M = (2.0, 6.0)  # where fog begins and where nothing else is left; objects are nearer
 ALMOST_OPAQUE = 0.99  # MuJoCo takes alpha below 0.995 for transparent
-# mujoco camera frame: x right, y up, looking along -z; ours (OpenCV): x right, y down, looking along +z
-GL_FROM_CV = np.diag([1.0, -1.0, -1.0])
 
 
 class RendererMujoco:
@@ -63,15 +62,14 @@ class RendererMujoco:
         look: Look | None = None,
     ) -> Replay:
         """See `Renderer.replay`. Raises InputError for an unknown camera or a state that does not fit the model."""
-        _refuse(look)
-        mj_model = _load(model)
-        camera_ids = [_camera_id(mj_model, name) for name in cameras]
-        _require_fit(mj_model, qpos)
+        mj_model = dressed(load(model), look)
+        camera_ids = [camera_id(mj_model, name) for name in cameras]
+        require_fit(mj_model, qpos)
         data = mujoco.MjData(mj_model)
         body_poses = np.empty((len(qpos), mj_model.nbody, 7))
         camera_poses = np.empty((len(qpos), len(cameras), 7))
         for t, row in enumerate(qpos):
-            _place(mj_model, data, row)
+            place(mj_model, data, row)
             body_poses[t, :, :3] = data.xpos
             body_poses[t, :, 3:] = data.xquat
             for c, camera in enumerate(camera_ids):
@@ -82,7 +80,7 @@ class RendererMujoco:
             bodies=tuple(mj_model.body(i).name or f"body_{i}" for i in range(mj_model.nbody)),
             body_poses=body_poses,
             camera_poses=camera_poses,
-            cameras=tuple(_intrinsics(mj_model, camera, width, height) for camera in camera_ids),
+            cameras=tuple(intrinsics(mj_model, camera, width, height) for camera in camera_ids),
         )
 
     def render(
@@ -99,22 +97,23 @@ class RendererMujoco:
         normals: bool = False,
         look: Look | None = None,
     ) -> Iterator[dict[str, Images]]:
-        """See `Renderer.render`. Raises BackendError without EGL, InputError as `replay` does."""
-        _refuse(look)
-        mj_model = _load(model)
-        camera_ids = {name: _camera_id(mj_model, name) for name in cameras}
-        _require_fit(mj_model, qpos)
-        with _canvas(mj_model, width, height, samples) as canvas:
+        """See `Renderer.render`. Raises BackendError without EGL or for textures of a look, InputError as `replay`."""
+        if look is not None and look.textures:
+            raise BackendError("MuJoCo's renderer cannot change textures", "set renderer = raster")
+        mj_model = dressed(load(model), look)
+        camera_ids = {name: camera_id(mj_model, name) for name in cameras}
+        require_fit(mj_model, qpos)
+        with _canvas(mj_model, width, height, samples, look) as canvas:
             data = mujoco.MjData(mj_model)
             for row in qpos:
-                _place(mj_model, data, row)
+                place(mj_model, data, row)
                 drawn = {
                     name: canvas.draw(data, camera, depth=depth or normals, segmentation=segmentation)
                     for name, camera in camera_ids.items()
                 }
                 if normals:
                     for name, camera in camera_ids.items():
-                        drawn[name] = _with_normals(drawn[name], _intrinsics(mj_model, camera, width, height), depth)
+                        drawn[name] = _with_normals(drawn[name], intrinsics(mj_model, camera, width, height), depth)
                 yield drawn
 
 
@@ -123,16 +122,11 @@ def _with_normals(images: Images, camera: Camera, depth: bool) -> Images:
     return replace(images, normals=normals_of_depth(images.depth, camera), depth=images.depth if depth else None)
 
 
-def _refuse(look: Look | None) -> None:
-    if look is not None:
-        raise BackendError("this renderer draws scenes as captured only", "set no look")
-
-
 class _Canvas:
     """An off-screen framebuffer of one model. Lives in one process and thread."""
 
-    def __init__(self, model: Any, width: int, height: int, samples: int, context: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, width: int, height: int, samples: int, context: Any, look: Look | None) -> None:
+        self._model, self._look = model, look
         self._context = context
         self._samples = samples
         self._fine = mujoco.MjrRect(0, 0, width * samples, height * samples)
@@ -155,6 +149,10 @@ class _Canvas:
         mujoco.mjv_updateScene(
             self._model, data, self._option, None, self._camera, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
+        lights = lights_of(self._scene, self._look, self._model.stat.center)
+        self._scene.nlight = len(lights)
+        for light, slot in zip(lights, self._scene.lights, strict=False):
+            light.write(slot)
         one_pass = depth and self._samples == 1
         mujoco.mjr_render(self._fine, self._scene, self._context)
         mujoco.mjr_readPixels(self._fine_color, self._buffer if one_pass else None, self._fine, self._context)
@@ -208,24 +206,24 @@ def average_blocks(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _canvas(model: Any, width: int, height: int, samples: int) -> Iterator[_Canvas]:
+def _canvas(model: Any, width: int, height: int, samples: int, look: Look | None) -> Iterator[_Canvas]:
     model = copy.copy(model)
     _fit_sensors(model, width / height)
     model.vis.global_.offwidth = width * samples
     model.vis.global_.offheight = height * samples
-    gl = _gl_context(width, height)
+    gl = gl_context(width, height)
     gl.make_current()
     context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
     try:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
         context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
-        yield _Canvas(model, width, height, samples, context)
+        yield _Canvas(model, width, height, samples, context, look)
     finally:
         context.free()
         gl.free()
 
 
-def _gl_context(width: int, height: int) -> Any:
+def gl_context(width: int, height: int) -> Any:
     """An EGL context on a device without a screen. Raises BackendError when the drivers are missing."""
     try:
         from mujoco.egl import GLContext
@@ -239,7 +237,7 @@ def _gl_context(width: int, height: int) -> Any:
         ) from error
 
 
-def _load(path: Path) -> Any:
+def load(path: Path) -> Any:
     """Compiled once per process and inherited by forked children. Raises InputError when MuJoCo refuses the file."""
     try:
         stat = path.stat()
@@ -257,15 +255,8 @@ def _compile(path: str, mtime_ns: int, size: int) -> Any:
     model.vis.quality.offsamples = 0
     model.vis.quality.shadowsize = SHADOW_MAP
     model.vis.map.shadowclip = min(model.vis.map.shadowclip, SHADOW_REACH_M / model.stat.extent)
-    _keep_one_shadow(model)
     _keep_planes_from_shading(model)
     return model
-
-
-def _keep_one_shadow(model: Any) -> None:
-    """Each shadow-casting light draws the whole scene once more: keep the first one that was asked for."""
-    casting = np.flatnonzero(model.light_castshadow)
-    model.light_castshadow[casting[1:]] = 0
 
 
 def _keep_planes_from_shading(model: Any) -> None:
@@ -291,13 +282,13 @@ def _fit_sensors(model: Any, aspect: float) -> None:
     model.cam_sensorsize[given, 0] = model.cam_sensorsize[given, 1] * aspect
 
 
-def _place(model: Any, data: Any, qpos: NDArray[np.float64]) -> None:
+def place(model: Any, data: Any, qpos: NDArray[np.float64]) -> None:
     data.qpos[:] = qpos
     mujoco.mj_kinematics(model, data)
     mujoco.mj_camlight(model, data)
 
 
-def _camera_id(model: Any, name: str) -> int:
+def camera_id(model: Any, name: str) -> int:
     camera = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_CAMERA, name)
     if camera < 0:
         known = ", ".join(model.camera(i).name for i in range(model.ncam)) or "none"
@@ -305,12 +296,12 @@ def _camera_id(model: Any, name: str) -> int:
     return camera
 
 
-def _require_fit(model: Any, qpos: NDArray[np.float64]) -> None:
+def require_fit(model: Any, qpos: NDArray[np.float64]) -> None:
     if qpos.ndim != 2 or qpos.shape[1] != model.nq:
         raise InputError(f"states of shape {qpos.shape} do not fit a model with nq = {model.nq}")
 
 
-def _intrinsics(model: Any, camera: int, width: int, height: int) -> Camera:
+def intrinsics(model: Any, camera: int, width: int, height: int) -> Camera:
     """From the vertical field of view; pixel centres have integer coordinates.
 
     MuJoCo shifts the frustum, not the picture, by a camera's `principalpixel`: (cx, cy) = middle - principalpixel.

@@ -1,0 +1,296 @@
+"""The pictures of the raster renderer: what is drawn when, see `renderer_raster`. Lives in one process and thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.backends import render_gl, render_shaders
+from blueprint.backends.protocols import Images
+from blueprint.backends.render_geometry import Caster, Part
+from blueprint.backends.render_gl import Program, Target, Triangles
+from blueprint.backends.render_look import Light
+from blueprint.backends.render_views import SHADOW_MAP, TILE, Frame, Motion, Shadow, Squares, View
+from blueprint.backends.renderer_mujoco import gl_context, mujoco
+
+Array = NDArray[np.float64]
+
+CASTERS = 0  # the first set of triangles; the views' follow
+
+
+@contextmanager
+def drawing(
+    model: Any,
+    motion: Motion,
+    lights: tuple[Light, ...],
+    casters: tuple[Caster, ...],
+    pictures: dict[int, NDArray[np.uint8]],
+    samples: tuple[int, ...],
+) -> Iterator[Drawing]:
+    """Open a graphics context for a motion. Raises BackendError without EGL."""
+    context = gl_context(64, 64)
+    context.make_current()
+    try:
+        render_gl.prepare()
+        yield Drawing(model, motion, lights, casters, pictures, samples)
+    finally:
+        context.free()
+
+
+class Drawing:
+    """All that OpenGL holds for one motion. samples: per pixel along each axis, of each kind of picture wanted."""
+
+    def __init__(
+        self,
+        model: Any,
+        motion: Motion,
+        lights: tuple[Light, ...],
+        casters: tuple[Caster, ...],
+        pictures: dict[int, NDArray[np.uint8]],
+        samples: tuple[int, ...],
+    ) -> None:
+        self._motion, self._lights = motion, lights
+        self._near, self._far = (
+            float(bound) * model.stat.extent for bound in (model.vis.map.znear, model.vis.map.zfar)
+        )
+        layers = _load_pictures(model, motion.parts, pictures)
+        self._sky = _load_sky(model)
+        self._views = [View.of(motion, c) for c in range(len(motion.cameras))]
+        thin: list[Triangles] = [(caster.vertices, caster.faces) for caster in casters]
+        self._meshes = render_gl.Meshes(motion.parts, layers, [thin, *(view.faces for view in self._views)])
+        self._textured = np.array([part.uv is not None for part in motion.parts])
+        self._shadow = Shadow.of(model, lights)
+        self._shadow_map = render_gl.shadow_map(SHADOW_MAP)
+        self._casting = np.flatnonzero([len(caster.faces) > 0 for caster in casters])
+        self._solid = np.array([caster.solid for caster in casters])
+        self._casters_still = bool(motion.still()[self._casting].all())
+        self._haze, self._ground = _haze(model, motion.parts, 0.7 * self._far)
+        self._programs: dict[tuple[bool, ...], Program] = {}
+        self._depth = Program(render_shaders.depth())
+        self._still = Program(
+            render_shaders.still(),
+            plain=render_gl.PLAIN,
+            more=render_gl.MORE,
+            depths=render_gl.DEPTHS,
+            shadows=render_gl.SHADOWS,
+        )
+        self._skies = {split: Program(render_shaders.sky(split), sky=render_gl.SKY) for split in (False, True)}
+        for program in self._skies.values():
+            program.set(haze=self._haze[0], haze_m=self._haze[1])
+        camera = motion.cameras[0]
+        self._targets = {n: Target(n * camera.width, n * camera.height, colors=1) for n in samples}
+        self._backs: dict[tuple[int, int], tuple[Target, Target, Squares | None]] = {}
+        self._cast = False
+
+    def begin(self, t: int) -> None:
+        """Take the poses of state t, and cast its shadows."""
+        self._meshes.place(self._motion.poses[t])
+        if not (self._cast and self._casters_still):
+            self._cast_shadows(self._casting)
+            self._cast = True
+
+    def color(self, c: int, t: int, samples: int) -> NDArray[np.uint8]:
+        """(H, W, 3) of camera c in state t, averaged."""
+        import cv2
+
+        color: Any = cv2.cvtColor(self._draw(c, t, samples).read_color(), cv2.COLOR_RGBA2RGB)
+        camera = self._motion.cameras[c]
+        return color if samples == 1 else cv2.resize(color, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+
+    def images(self, c: int, t: int) -> Images:
+        """Colour, depth and labels of camera c in state t, one sample per pixel."""
+        import cv2
+
+        target = self._draw(c, t, 1)
+        pixels = target.read_color()
+        labels = cv2.extractChannel(pixels, 3).astype(np.uint16)
+        color: Any = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
+        return Images(color, self._metres(target.read_depth()), labels)
+
+    def _metres(self, buffer: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Depth along the optical axis from the reversed depth buffer d (far = 0): z = n f / (n + d (f - n)).
+
+        Pixels at the far plane (nothing there) become 0.
+        """
+        z = buffer * np.float32(self._far - self._near)
+        z += np.float32(self._near)
+        np.divide(np.float32(self._near * self._far), z, out=z)
+        if buffer.min() <= 0:
+            z[buffer <= 0] = 0.0
+        return z
+
+    # -------------------------------------------------------------- one picture
+
+    def _cast_shadows(self, parts: NDArray[np.int64]) -> None:
+        GL = render_gl.gl()
+        self._shadow_map.begin()
+        if self._shadow is None:
+            return
+        GL.glViewport(1, 1, SHADOW_MAP - 2, SHADOW_MAP - 2)
+        self._depth.set(project=self._shadow.project)
+        GL.glEnable(GL.GL_POLYGON_OFFSET_FILL)
+        GL.glCullFace(GL.GL_FRONT)
+        GL.glPolygonOffset(0.0, -4.0)
+        self._meshes.draw(parts[self._solid[parts]], CASTERS)
+        GL.glCullFace(GL.GL_BACK)
+        GL.glDisable(GL.GL_CULL_FACE)
+        GL.glPolygonOffset(-1.5, -4.0)  # as MuJoCo's renderer does
+        self._meshes.draw(parts[~self._solid[parts]], CASTERS)
+        GL.glEnable(GL.GL_CULL_FACE)
+        GL.glDisable(GL.GL_POLYGON_OFFSET_FILL)
+
+    def _draw(self, c: int, t: int, samples: int) -> Target:
+        view, target = self._views[c], self._targets[samples]
+        frame = view.frame(t, samples, self._near, self._far)
+        if view.background is None:
+            target.begin()
+        else:
+            if (c, samples) not in self._backs:
+                self._backs[c, samples] = self._background(c, view.background, frame, target)
+            halves, whole, squares = self._backs[c, samples]
+            target.begin(clear=False)
+            target.copy(whole)
+            if self._shadow is not None and squares is not None:
+                moving = np.intersect1d(view.drawn, self._casting)
+                self._relight(halves, frame, squares.shaded(self._motion.poses[t], moving, self._shadow))
+        self._draw_parts(c, view.order(t), frame, split=False)
+        if view.background is None:
+            self._draw_sky(frame, split=False)
+        return target
+
+    def _background(
+        self, c: int, parts: NDArray[np.int64], frame: Frame, like: Target
+    ) -> tuple[Target, Target, Squares | None]:
+        """What stands still before a fixed camera, in two halves (see `surface`) and as it is when nothing else is."""
+        halves, whole = (Target(like.width, like.height, colors) for colors in (2, 1))
+        halves.begin()
+        self._draw_parts(c, parts, frame, split=True)
+        self._draw_sky(frame, split=True)
+        squares = None
+        if self._shadow is not None:
+            squares = Squares.of(halves.read_depth(), frame, self._shadow, self._motion.parts)
+        self._cast_shadows(np.intersect1d(self._casting, self._views[c].still))
+        whole.begin()
+        self._draw_parts(c, parts, frame, split=False)
+        self._draw_sky(frame, split=False)
+        self._cast_shadows(self._casting)
+        return halves, whole, squares
+
+    def _relight(self, halves: Target, frame: Frame, tiles: NDArray[np.float32]) -> None:
+        """Put the halves together under the shadow map of now, in these squares of the picture."""
+        if not len(tiles):
+            return
+        GL = render_gl.gl()
+        for unit, texture in zip((render_gl.PLAIN, render_gl.MORE), halves.colors, strict=True):
+            render_gl.bind(unit, texture)
+        render_gl.bind(render_gl.DEPTHS, halves.depth)
+        GL.glDisable(GL.GL_DEPTH_TEST)
+        GL.glDisable(GL.GL_CULL_FACE)
+        assert self._shadow is not None
+        square = np.array([2 * TILE / halves.width, 2 * TILE / halves.height])
+        self._still.set(shadow=self._shadow.sample @ frame.world, square=square)
+        self._meshes.tiles(tiles)
+        GL.glDrawArraysInstanced(GL.GL_TRIANGLE_STRIP, 0, 4, len(tiles))
+        GL.glEnable(GL.GL_CULL_FACE)
+        GL.glEnable(GL.GL_DEPTH_TEST)
+
+    def _draw_parts(self, c: int, parts: NDArray[np.int64], frame: Frame, split: bool) -> None:
+        for textured in (True, False):
+            chosen = parts[self._textured[parts] == textured]
+            if len(chosen):
+                program = self._surface(textured, split)
+                program.set(project=frame.project, eye=frame.eye)
+                program.set_arrays(place=self._places(frame))
+                self._meshes.draw(chosen, 1 + c)
+
+    def _draw_sky(self, frame: Frame, split: bool) -> None:
+        if self._sky:
+            GL = render_gl.gl()
+            GL.glDisable(GL.GL_CULL_FACE)
+            self._skies[split].set(direction=frame.direction, up=np.array([self._height(frame), 0, 0]))
+            GL.glDrawArrays(GL.GL_TRIANGLES, 0, 3)
+            GL.glEnable(GL.GL_CULL_FACE)
+
+    # -------------------------------------------------------------- light
+
+    def _surface(self, textured: bool, split: bool) -> Program:
+        if (textured, split) not in self._programs:
+            self._programs[textured, split] = Program(
+                render_shaders.surface(textured, split), pictures=render_gl.PICTURES, shadows=render_gl.SHADOWS
+            )
+            lights = self._lights
+            self._programs[textured, split].set(
+                shadow=np.eye(4) if self._shadow is None else self._shadow.sample,
+                haze=self._haze[0],
+                haze_m=self._haze[1],
+                lights=len(lights),
+                key=-1 if self._shadow is None else self._shadow.key,
+            )
+            self._programs[textured, split].set_arrays(
+                aim=[[*light.direction, np.cos(np.deg2rad(light.cutoff))] for light in lights],
+                fade=[[*light.attenuation, light.exponent] for light in lights],
+                ambient=[light.ambient for light in lights],
+                diffuse=[light.diffuse for light in lights],
+                specular=[light.specular for light in lights],
+            )
+        return self._programs[textured, split]
+
+    def _height(self, frame: Frame) -> float:
+        """Of the eye above the first endless plane, as a share of the sky's radius; 0 without haze."""
+        return 0.0 if self._ground is None else float(max(frame.eye[2] - self._ground, 0.0) / self._haze[1][0])
+
+    def _places(self, frame: Frame) -> Array:
+        """(L, 4) towards a light that is far off, or where it stands; the headlight shines where the camera looks."""
+        rows = []
+        for light in self._lights:
+            direction = frame.forward if light.headlight else light.direction
+            position = frame.eye if light.headlight else light.position
+            rows.append([*(-direction if light.directional else position), 0.0 if light.directional else 1.0])
+        return np.array(rows).reshape(-1, 4)
+
+
+def _haze(model: Any, parts: tuple[Part, ...], sky_m: float) -> tuple[tuple[Array, Array], float | None]:
+    """Colour, (radius of the sky [m], share that is hazy, where it is thickest), and z of the endless plane below.
+
+    The thickest place is that of MuJoCo's cone (render_context.c, haze).
+    """
+    share = float(model.vis.map.haze)
+    steep = np.arctan2(1.0, share)
+    thick = np.sqrt(0.5) * share * np.sin(steep) / np.sin(0.75 * np.pi - steep)
+    ground = next((float(model.geom_pos[part.geom, 2]) for part in parts if part.endless), None)
+    return (np.array(model.vis.rgba.haze[:3], float), np.array([sky_m, share, max(thick, 1e-6)])), ground
+
+
+def _load_pictures(model: Any, parts: tuple[Part, ...], pictures: dict[int, NDArray[np.uint8]]) -> dict[int, int]:
+    """Give the textures in use to OpenGL; returns the first layer of each."""
+    layers: dict[int, int] = {}
+    found: list[NDArray[np.uint8]] = []
+    for number in sorted({part.texture for part in parts if part.uv is not None}):
+        layers[number] = len(found)
+        found.extend([pictures[number]] if number in pictures else _sides(model, number))
+    if found:
+        render_gl.picture_layers(found)
+    return layers
+
+
+def _sides(model: Any, texture: int) -> list[NDArray[np.uint8]]:
+    """The picture of a texture, or the six of a cube."""
+    start, height, width, channels = (
+        int(table[texture]) for table in (model.tex_adr, model.tex_height, model.tex_width, model.tex_nchannel)
+    )
+    picture = model.tex_data[start : start + height * width * channels].reshape(height, width, channels)[..., :3]
+    if model.tex_type[texture] == mujoco.mjtTexture.mjTEXTURE_2D:
+        return [picture]
+    return [picture] * 6 if height == width else list(picture.reshape(6, width, width, 3))
+
+
+def _load_sky(model: Any) -> bool:
+    """Give the first skybox to OpenGL; returns whether there is one."""
+    skies = np.flatnonzero(model.tex_type == mujoco.mjtTexture.mjTEXTURE_SKYBOX)
+    if len(skies):
+        render_gl.sky_cube(_sides(model, int(skies[0])))
+    return len(skies) > 0

@@ -1,0 +1,266 @@
+"""Where everything is in each state, and how cameras and lights see it: matrices and what to leave out, no pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.backends.render_geometry import Part
+from blueprint.backends.render_gl import Triangles
+from blueprint.backends.render_look import GL_FROM_CV, Light
+from blueprint.backends.renderer_mujoco import intrinsics, mujoco, place
+from blueprint.model.capture import Camera
+
+Array = NDArray[np.float64]
+
+SHADOW_MAP = 1024
+STILL_M = 2e-5  # a fiftieth of a pixel at 1 m
+FEW_FRAMES = 3  # for which drawing a background apart does not pay
+TILE = 32  # pixels
+MARGIN = 1e-3  # of what is left out: cosine and metres, far more than what stands still may move
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Where every visible part and camera is in each of T states.
+
+    poses: (T, P, 3, 4) float32 [R | t] of the parts; reach: (P,) radius of each part about its origin [m]
+    camera_poses: (T, C, 3, 4) [R | t], OpenCV frame to world; cameras: their intrinsics
+    """
+
+    parts: tuple[Part, ...]
+    poses: NDArray[np.float32]
+    reach: Array
+    camera_poses: Array
+    cameras: tuple[Camera, ...]
+
+    @classmethod
+    def of(cls, model: Any, parts: tuple[Part, ...], qpos: Array, views: list[int], width: int, height: int) -> Motion:
+        data = mujoco.MjData(model)
+        geoms = np.array([part.geom for part in parts], int)
+        poses = np.empty((len(qpos), len(parts), 3, 4), np.float32)
+        camera_poses = np.empty((len(qpos), len(views), 3, 4))
+        for t, row in enumerate(qpos):
+            place(model, data, row)
+            poses[t, :, :, :3] = data.geom_xmat[geoms].reshape(-1, 3, 3)
+            poses[t, :, :, 3] = data.geom_xpos[geoms]
+            camera_poses[t, :, :, :3] = data.cam_xmat[views].reshape(-1, 3, 3) @ GL_FROM_CV
+            camera_poses[t, :, :, 3] = data.cam_xpos[views]
+        reach = np.array([np.linalg.norm(part.vertices, axis=1).max() for part in parts])
+        cameras = tuple(intrinsics(model, view, width, height) for view in views)
+        return cls(parts, poses, reach, camera_poses, cameras)
+
+    def fixed(self, camera: int) -> bool:
+        """Whether the camera never moves."""
+        return bool(np.abs(self.camera_poses[:, camera] - self.camera_poses[0, camera]).max() < 1e-9)
+
+    def still(self, camera: int | None = None) -> NDArray[np.bool_]:
+        """(P,) which parts stay where they are in the first state, in the world or as seen from a camera."""
+        R, t = self.poses[..., :3], self.poses[..., 3]
+        if camera is not None:
+            R_wc, t_wc = self.camera_poses[:, None, camera, :, :3], self.camera_poses[:, None, camera, :, 3]
+            R, t = np.swapaxes(R_wc, -1, -2) @ R, np.einsum("tpji,tpj->tpi", R_wc, t - t_wc)
+        shift = np.linalg.norm(t - t[0], axis=-1)
+        turn = np.linalg.norm((R - R[0]).reshape(*R.shape[:2], 9), axis=-1) * self.reach
+        return (shift + turn).max(axis=0) < STILL_M
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How one picture is projected.
+
+    project: world -> clip, depth from 1 (near) to 0 (far); world: (column, row, depth, 1) of a pixel -> world
+    direction: (column, row, 1) -> direction in the world; eye, forward: (3,) world
+    """
+
+    project: Array
+    world: Array
+    direction: Array
+    eye: Array
+    forward: Array
+
+    @classmethod
+    def of(cls, camera: Camera, pose: Array, near: float, far: float) -> Frame:
+        """Pixel centres lie at half numbers, as OpenGL counts."""
+        R, eye = pose[:, :3], pose[:, 3]
+        K = np.array([[camera.fx, 0, camera.cx + 0.5], [0, camera.fy, camera.cy + 0.5], [0, 0, 1.0]])
+        clip = np.zeros((4, 4))
+        clip[0, :3] = 2 * K[0] / camera.width - K[2]
+        clip[1, :3] = K[2] - 2 * K[1] / camera.height
+        clip[2] = [0, 0, -near / (far - near), near * far / (far - near)]
+        clip[3, 2] = 1
+        view = np.eye(4)
+        view[:3, :3], view[:3, 3] = R.T, -R.T @ eye
+        project = clip @ view
+        ndc = np.diag([2 / camera.width, -2 / camera.height, 1.0, 1.0])
+        ndc[:2, 3] = -1, 1
+        world, direction = np.linalg.inv(project) @ ndc, R @ np.linalg.inv(K)
+        return cls(project, world.astype(float), direction.astype(float), eye, R[:, 2])
+
+
+@dataclass(frozen=True)
+class View:
+    """What one camera draws.
+
+    background: parts to be drawn once, nearest first; None = this camera draws all, every time
+    still: parts that stand still, in the picture or not; drawn: parts to be drawn every time
+    faces: of every part, those that can be seen at all
+    """
+
+    motion: Motion
+    camera: int
+    background: NDArray[np.int64] | None
+    still: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+    faces: list[Triangles]
+
+    @classmethod
+    def of(cls, motion: Motion, camera: int) -> View:
+        everything = np.arange(len(motion.parts))
+        if motion.fixed(camera) and len(motion.poses) > FEW_FRAMES:
+            still = motion.still()
+            faces: list[Triangles] = [(None, part.faces) for part in motion.parts]
+            whole = cls(motion, camera, None, everything[:0], everything[still], faces)
+            return cls(motion, camera, whole.order(0), everything[still], everything[~still], faces)
+        carried = motion.still(camera)
+        faces = [
+            (None, _facing(part, motion, k, camera) if carried[k] else part.faces)
+            for k, part in enumerate(motion.parts)
+        ]
+        return cls(motion, camera, None, everything[:0], everything, faces)
+
+    def frame(self, t: int, scale: int, near: float, far: float) -> Frame:
+        """scale: pixels per pixel of the camera, along each axis."""
+        camera = self.motion.cameras[self.camera]
+        fine = camera.model_copy(
+            update={
+                "width": camera.width * scale,
+                "height": camera.height * scale,
+                "fx": camera.fx * scale,
+                "fy": camera.fy * scale,
+                "cx": (camera.cx + 0.5) * scale - 0.5,
+                "cy": (camera.cy + 0.5) * scale - 0.5,
+            }
+        )
+        return Frame.of(fine, self.motion.camera_poses[t, self.camera], near, far)
+
+    def order(self, t: int) -> NDArray[np.int64]:
+        """The parts that may be in the picture in state t, nearest first."""
+        pose = self.motion.camera_poses[t, self.camera]
+        centers = (self.motion.poses[t, self.drawn, :, 3] - pose[:, 3]) @ pose[:, :3]
+        reach = self.motion.reach[self.drawn]
+        inside = (centers @ _sides(self.motion.cameras[self.camera]).T > -reach[:, None]).all(axis=1)
+        nearest = np.argsort(centers[:, 2] - reach, kind="stable")
+        return self.drawn[nearest[inside[nearest]]]
+
+
+def _sides(camera: Camera) -> Array:
+    """(5, 3) inward normals of the planes that bound what a camera sees: left, right, top, bottom, behind."""
+    right, bottom = camera.width - camera.cx - 0.5, camera.height - camera.cy - 0.5
+    planes = np.array(
+        [
+            [camera.fx, 0, camera.cx + 0.5],
+            [-camera.fx, 0, right],
+            [0, camera.fy, camera.cy + 0.5],
+            [0, -camera.fy, bottom],
+            [0, 0, 1],
+        ]
+    )
+    return planes / np.linalg.norm(planes, axis=1, keepdims=True)
+
+
+def _facing(part: Part, motion: Motion, k: int, camera: int) -> NDArray[np.int32]:
+    """The faces of a part carried along with a camera that face it and reach into its picture."""
+    pose, view = motion.poses[0, k].astype(np.float64), motion.camera_poses[0, camera]
+    points = (part.vertices @ pose[:, :3].T + pose[:, 3] - view[:, 3]) @ view[:, :3]
+    corners = points[part.faces]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    away = np.einsum("fi,fi->f", normal, corners[:, 0])
+    size = np.linalg.norm(normal, axis=1) * np.linalg.norm(corners[:, 0], axis=1)
+    outside = (corners @ _sides(motion.cameras[camera]).T < -MARGIN).all(axis=1).any(axis=1)
+    return part.faces[(away < MARGIN * size) & ~outside]
+
+
+# ------------------------------------------------------------------ the light that casts shadows
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """How the shadow map is drawn, and read. key: index of its light; project: world -> clip; sample: world -> map."""
+
+    key: int
+    project: Array
+    sample: Array
+
+    @classmethod
+    def of(cls, model: Any, lights: tuple[Light, ...]) -> Shadow | None:
+        """Of the first light that casts one, as MuJoCo's renderer frames it."""
+        casting = [k for k, light in enumerate(lights) if light.castshadow]
+        if not casting:
+            return None
+        light = lights[casting[0]]
+        near, far = (float(bound) * model.stat.extent for bound in (model.vis.map.znear, model.vis.map.zfar))
+        clip = np.zeros((4, 4))
+        if light.directional:
+            half = float(model.vis.map.shadowclip) * model.stat.extent
+            clip[0, 0] = clip[1, 1] = 1 / half
+            clip[2, 2:] = -1 / (far - near), far / (far - near)
+            clip[3, 3] = 1
+        else:
+            angle = np.deg2rad(min(2 * light.cutoff * float(model.vis.map.shadowscale), 160.0))
+            clip[0, 0] = clip[1, 1] = 1 / np.tan(angle / 2)
+            clip[2, 2:] = -near / (far - near), near * far / (far - near)
+            clip[3, 2] = 1
+        forward = light.direction / np.linalg.norm(light.direction)
+        right = np.cross(forward, np.eye(3)[np.abs(forward).argmin()])
+        right /= np.linalg.norm(right)
+        view = np.eye(4)
+        view[:3, :3] = np.stack([right, np.cross(right, forward), forward])
+        view[:3, 3] = -view[:3, :3] @ light.position
+        project = clip @ view
+        share = (SHADOW_MAP - 2) / SHADOW_MAP  # one pixel of the map's border stays empty: what lies beyond it is lit
+        bias = np.diag([share / 2, -share / 2, 1.0, 1.0])
+        bias[:2, 3] = 0.5
+        return cls(casting[0], project, bias @ project)
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Squares of a picture, and where what is seen in them lies in the shadow map.
+
+    low, high: (rows, columns, 2) bounds of each square in the map; corners: (P, 8, 3) of the parts' boxes
+    """
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    corners: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, depths: NDArray[np.float32], frame: Frame, shadow: Shadow, parts: tuple[Part, ...]) -> Squares:
+        """depths: (H, W) of the depth buffer, top row first."""
+        height, width = depths.shape
+        v, u = np.mgrid[0:height, 0:width] + 0.5
+        seen = np.stack([u, v, depths, np.ones_like(u)], axis=-1) @ (shadow.sample @ frame.world).T
+        map_xy = seen[..., :2] / seen[..., 3:]
+        rows, columns = -(-height // TILE), -(-width // TILE)
+        padded = np.pad(map_xy, ((0, rows * TILE - height), (0, columns * TILE - width), (0, 0)), mode="edge")
+        blocks = padded.reshape(rows, TILE, columns, TILE, 2)
+        unit = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), axis=-1).reshape(8, 3)
+        low, high = (np.array([bound(part.vertices, axis=0) for part in parts]) for bound in (np.min, np.max))
+        corners = low[:, None] + unit * (high - low)[:, None]
+        bounds = (blocks.min(axis=(1, 3)), blocks.max(axis=(1, 3)), corners)
+        return cls(*(array.astype(np.float32) for array in bounds))
+
+    def shaded(self, poses: NDArray[np.float32], parts: NDArray[np.int64], shadow: Shadow) -> NDArray[np.float32]:
+        """(N, 2) column and row of the squares on which parts at these poses (P, 3, 4) may throw a shadow."""
+        sample = shadow.sample.astype(np.float32)
+        points = self.corners[parts] @ np.swapaxes(poses[parts, :, :3], 1, 2) + poses[parts, None, :, 3]
+        seen = points @ sample[:, :3].T + sample[:, 3]
+        map_xy = seen[..., :2] / np.maximum(seen[..., 3:], np.float32(1e-6))
+        low, high = (bound(axis=1)[:, None, None] for bound in (map_xy.min, map_xy.max))
+        texel = np.float32(2 / SHADOW_MAP)
+        meets = ((low - texel < self.high) & (high + texel > self.low)).all(axis=-1).any(axis=0)
+        return np.argwhere(meets)[:, ::-1].astype(np.float32)
