@@ -40,6 +40,7 @@ Array = NDArray[np.float64]
 
 RECORD_FILE, STATES_FILE, MODELS = "record.json", "states.npz", "models"
 STARTS_TRIED = 10  # variations of the start, until one is found from which the task can be planned
+EPISODE_S = 1200.0  # far more than the slowest seen on a busy machine: beyond it, something hangs
 WIDER = 0.3  # by how much of the jitter each next variation is wider: what stands crammed needs room
 
 
@@ -116,7 +117,7 @@ def episodes(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: Ep
 
     plan = _prepare(workcell, taskset, simulator, cfg, out)
     items = [(f"{i:06d}", (i, taskset.tasks[i % len(taskset.tasks)])) for i in range(cfg.count)]
-    folders = map_items(partial(_run_episode, plan), items, out / "episodes", what="episodes", timeout_s=300.0)
+    folders = map_items(partial(_run_episode, plan), items, out / "episodes", what="episodes", timeout_s=EPISODE_S)
     records = tuple(EpisodeRecord.model_validate_json((folder / RECORD_FILE).read_bytes()) for folder in folders)
     for folder in folders:
         (folder / RECORD_FILE).unlink()
