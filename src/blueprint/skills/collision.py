@@ -45,6 +45,7 @@ class CollisionWorld:
         self._data = mujoco.MjData(self._model)
         self._data.qpos[:] = cell.home_qpos
         self._carried: tuple[str, Array] | None = None
+        self._opening = 0.0, cell.finger_positions(0.0)
         self._geoms = {body: self._geoms_of(body) for body in range(self._model.nbody)}
         self._hand = _subtree(self._model, int(self._model.site_bodyid[cell.tool_site]))
         self._set_bits()
@@ -123,10 +124,22 @@ class CollisionWorld:
             self._place[geoms] = -1
             self._refresh_bodies()
 
+    @contextmanager
+    def berth(self, extra_m: float) -> Iterator[None]:
+        """Inside the block the scene must be kept away from by so much more than the clearance."""
+        kept = self._model.geom_margin.copy()
+        self._margins(np.flatnonzero(self._place < 0), extra_m)
+        try:
+            yield
+        finally:
+            self._margins(np.flatnonzero(self._place < 0), kept[self._place < 0])
+
     def _detect(self, joints: Array, opening: float) -> None:
         data, cell = self._data, self.cell
         data.qpos[cell.arm_qpos] = joints
-        data.qpos[cell.finger_qpos] = cell.finger_positions(opening)
+        if opening != self._opening[0]:
+            self._opening = opening, cell.finger_positions(opening)
+        data.qpos[cell.finger_qpos] = self._opening[1]
         self._mj.mj_kinematics(self._model, data)
         if self._carried is not None:
             name, T_tool_object = self._carried
@@ -143,7 +156,7 @@ class CollisionWorld:
     def clear(self, joints: Array, opening: float) -> bool:
         """Whether nothing comes closer than the clearance. joints: (n,) [rad]; opening: of the gripper [m]."""
         self._detect(joints, opening)
-        return not self._data.ncon or not bool((self._data.contact.dist < self._data.contact.includemargin).any())
+        return not self._data.ncon
 
     def look(self, configurations: Array, opening: float, essential: NDArray[np.bool_]) -> Sights:
         """What is around the arm in each of the configurations (K, n), up to the first essential one that is not clear.
@@ -186,7 +199,8 @@ class CollisionWorld:
         model, data, cell = self._model, self._data, self.cell
         levers, rng = np.zeros(len(cell.arm_qpos)), np.random.default_rng(0)
         kept, count = data.qpos.copy(), 32
-        for joints in rng.uniform(*cell.arm_range.T, (count, len(levers))):
+        low, high = cell.arm_range.T
+        for joints in rng.uniform(low, high, (count, len(levers))):
             data.qpos[cell.arm_qpos] = joints
             self._mj.mj_kinematics(model, data)
             for k, name in enumerate(cell.robot.joints):
@@ -218,6 +232,17 @@ class CollisionWorld:
             tuple(sorted(model.body(model.geom_bodyid[g]).name or "world" for g in contact.geom[i])) for i in close
         }
         return sorted((a, b) for a, b in pairs)
+
+    def jacobian(self, joints: Array) -> tuple[Array, Array]:
+        """(6, n) velocity and angular velocity of the tool per joint velocity, and (3,) its z axis, world frame."""
+        model, data, cell = self._model, self._data, self.cell
+        data.qpos[cell.arm_qpos] = joints
+        self._mj.mj_kinematics(model, data)
+        self._mj.mj_comPos(model, data)
+        both = np.zeros((2, 3, model.nv))
+        self._mj.mj_jacSite(model, data, both[0], both[1], cell.tool_site)
+        dofs = model.jnt_dofadr[[cell.joint(name) for name in cell.robot.joints]]
+        return both.reshape(6, -1)[:, dofs], data.site_xmat[cell.tool_site][2::3].copy()
 
     def tool_pose(self, joints: Array) -> Array:
         """(4, 4) T_world_tool by forward kinematics."""

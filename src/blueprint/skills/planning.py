@@ -9,6 +9,7 @@ clock: the search ends after a number of nodes, and equal arguments give equal p
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,13 @@ from blueprint.skills.sweep import blocked
 
 Array = NDArray[np.float64]
 
-STEPS_M = (0.08, 0.04, 0.02, 0.01)  # between checks of the search, try after try
-NODES = 4000  # of the trees before a try gives up
+# distance between checks of the search, and berth it gives the scene beyond the clearance [m], in turn
+TRIALS = ((0.07, 0.01), (0.05, 0.005), (0.05, 0.01), (0.03, 0.005), (0.03, 0.0), (0.02, 0.0), (0.01, 0.0), (0.01, 0.0))
+TRIES = 400  # to grow a tree, before all is begun anew with other samples and closer checks
+BACK_M, BACK_STEPS = 0.06, 5  # in which, and how often, the hand is drawn back
+DAMPING = 0.01  # of the inverse Jacobian near singular configurations
 RANGE_M = 0.5  # longest tree edge
-SHORTCUTS = 24
+SHORTCUTS = 12
 NEAR_ROOM = 0.25  # by this share of the joint ranges
 NEAR = 0.7  # share of samples drawn around start and goal: most detours are short
 BLENDS = (0.5, 0.25, 0.1, 0.0)  # share of the shorter side at a corner that is rounded off
@@ -53,16 +57,11 @@ class _Search:
         return all(self.clear(a + (k / count) * gap) for k in _spread(count))
 
 
-_ORDERS: dict[int, list[int]] = {}
-
-
-def _spread(count: int) -> list[int]:
+@lru_cache(maxsize=256)
+def _spread(count: int) -> tuple[int, ...]:
     """1 .. count - 1, in the order in which they fill the gap most evenly (van der Corput)."""
-    if count not in _ORDERS:
-        bits = max(1, (count - 1).bit_length())
-        keys = {k: int(f"{k:0{bits}b}"[::-1], 2) for k in range(1, count)}
-        _ORDERS[count] = sorted(keys, key=keys.__getitem__)
-    return _ORDERS[count]
+    bits = max(1, (count - 1).bit_length())
+    return tuple(sorted(range(1, count), key=lambda k: int(f"{k:0{bits}b}"[::-1], 2)))
 
 
 def plan(world: CollisionWorld, start: Array, goal: Array, opening: float, *, seed: int = 0) -> Path | None:
@@ -73,13 +72,16 @@ def plan(world: CollisionWorld, start: Array, goal: Array, opening: float, *, se
     if not world.clear(start, opening) or not world.clear(goal, opening):
         return None
     a, b = start * world.levers, goal * world.levers
-    for attempt, step in enumerate(STEPS_M):
+    for attempt, (step, berth) in enumerate(TRIALS):
         search = _Search(world, opening, step)
         rng = np.random.default_rng([seed, attempt])
-        corners = np.stack([a, b]) if search.free(a, b) else _rrt_connect(search, a, b, rng)
-        if corners is None:
-            return None
-        corners = _shortened(search, corners, rng) / world.levers
+        with world.berth(berth):
+            if berth and not (search.clear(a) and search.clear(b)):
+                continue
+            corners = np.stack([a, b]) if search.free(a, b) else _rrt_connect(search, a, b, rng)
+            if corners is None:
+                continue
+            corners = _shortened(search, corners, rng) / world.levers
         corners[0], corners[-1] = start, goal
         path = _certified(world, corners, opening)
         if path is not None:
@@ -107,7 +109,7 @@ class _Tree:
     """Nodes (N, n) in metres, each with the index of its parent."""
 
     def __init__(self, root: Array) -> None:
-        self.nodes = np.empty((2 * NODES, len(root)))
+        self.nodes = np.empty((2 * TRIES + BACK_STEPS + 1, len(root)))
         self.parents = [-1]
         self.tries = 0
         self.nodes[0] = root
@@ -129,40 +131,72 @@ class _Tree:
             index = self.parents[index]
         return found
 
-    def extend(self, search: _Search, index: int, x: Array) -> int | None:
-        """One edge of at most RANGE_M towards x; the new node, or None where something is in the way."""
+    def grow(self, search: _Search, x: Array, most: float = np.inf) -> tuple[int, bool] | None:
+        """Go straight from the nearest node towards x, at most so far, until something is in the way.
+
+        The new node and whether it is x; None where not even the first step is free.
+        """
         self.tries += 1
-        gap = x - self.nodes[index]
+        index = self.nearest(x)
+        start = self.nodes[index]
+        gap = x - start
         length = float(np.sqrt(gap @ gap))
-        to = x if length <= RANGE_M else self.nodes[index] + gap * (RANGE_M / length)
-        if search.clear(to) and search.free(self.nodes[index], to):
-            return self.add(to, index)
-        return None
+        if length == 0.0:
+            return index, True
+        goal, whole = (x, True) if length <= most else (start + gap * (most / length), False)
+        count = int(np.ceil(min(length, most) / search.step))
+        for k in range(1, count + 1):
+            if not search.clear(start + (k / count) * (goal - start)):
+                before = start + ((k - 1) / count) * (goal - start)
+                return None if k == 1 else (self.add(before, index), False)
+        return self.add(goal, index), whole
 
 
 def _rrt_connect(search: _Search, start: Array, goal: Array, rng: np.random.Generator) -> Array | None:
-    """(W, n) corners by RRT-Connect (Kuffner and LaValle, ICRA 2000)."""
+    """(W, n) corners by RRT-Connect (Kuffner and LaValle, ICRA 2000), each tree begun by drawing the hand back."""
     a, b, forward = _Tree(start), _Tree(goal), True
+    for tree in (a, b):
+        for x in _drawn_back(search, tree.nodes[0]):
+            tree.add(x, len(tree.parents) - 1)
+    home = np.array(search.world.cell.robot.home) * search.levers
+    first = [b.nodes[len(b.parents) - 1], a.nodes[len(a.parents) - 1], home, home]
     room = NEAR_ROOM * (search.upper - search.lower)
     low = np.maximum(np.minimum(start, goal) - room, search.lower)
     high = np.minimum(np.maximum(start, goal) + room, search.upper)
-    while len(a.parents) + len(b.parents) < NODES and a.tries < NODES:
-        x = rng.uniform(low, high) if rng.random() < NEAR else rng.uniform(search.lower, search.upper)
-        new = a.extend(search, a.nearest(x), x)
-        if new is not None:
-            target = a.nodes[new]
-            at: int | None = b.nearest(target)
-            while at is not None:
-                at = b.extend(search, at, target)
-                if at is not None and np.array_equal(b.nodes[at], target):
-                    corners = np.array([*a.branch(new)[::-1], *b.branch(at)[1:]])
-                    return corners if forward else corners[::-1]
+    while a.tries < TRIES:
+        if a.tries < 2:
+            x, most = first[2 * a.tries + (not forward)], np.inf
+        else:
+            near = rng.random() < NEAR
+            x, most = rng.uniform(low, high) if near else rng.uniform(search.lower, search.upper), RANGE_M
+        new = a.grow(search, x, most)
+        met = None if new is None else b.grow(search, a.nodes[new[0]])
+        if new is not None and met is not None and met[1]:
+            corners = np.array([*a.branch(new[0])[::-1], *b.branch(met[0])[1:]])
+            return corners if forward else corners[::-1]
         a, b, forward = b, a, not forward
     return None
 
 
+def _drawn_back(search: _Search, x: Array) -> list[Array]:
+    """Configurations that draw the tool back against its approach, step by step, until something is in the way."""
+    found: list[Array] = []
+    for _ in range(BACK_STEPS):
+        joints = x / search.levers
+        jacobian, back = search.world.jacobian(joints)
+        wanted = np.concatenate([-BACK_M * back, np.zeros(3)])
+        step = jacobian.T @ np.linalg.solve(jacobian @ jacobian.T + DAMPING * np.eye(6), wanted)
+        to = np.clip((joints + step) * search.levers, search.lower, search.upper)
+        if not (search.clear(to) and search.free(x, to)):
+            break
+        found.append(to)
+        x = to
+    return found
+
+
 def _shortened(search: _Search, corners: Array, rng: np.random.Generator) -> Array:
-    """(V, n) the path without detours: straight lines between random points of it, then between far corners."""
+    """(V, n) the path without detours: straight lines between far corners, then between random points of it."""
+    corners = _skipped(search, corners)
     for _ in range(SHORTCUTS):
         if len(corners) < 3:
             return corners
