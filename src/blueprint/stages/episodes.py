@@ -62,6 +62,7 @@ class EpisodesConfig(Config):
     retries: further attempts after a failed one; jitter_m, jitter_deg: how far starts vary
     from the capture (more where that leaves no room for a grasp)
     grasp_samples: surface points per object from which grasps are built
+    vary: `vary.physics`, `vary.objects`, `vary.goals`, each none, low, medium or high (docs/episodes.md)
     recover: how often, within an attempt, the robot may see that something went wrong, plan again and go on
     inject_errors: share of the episodes in which it is made to err first; keep_failures: store states of failures, too
     """
