@@ -120,3 +120,29 @@ def test_a_draw_of_nothing_changes_no_bit_and_unknown_names_teach(tmp_path: Path
     assert len(set(ends)) == 1
     with pytest.raises(InputError, match="cart"):
         SimulatorMujoco().open(model, physics=PhysicsDraw(mass={"kart": 1.0}))
+
+
+def test_what_sleeps_has_its_contacts_and_wakes_when_touched(tmp_path: Path) -> None:
+    """The same end with and without sleep, and the weight of a sleeping box on its floor."""
+    ends = []
+    for flag in ("disable", "enable"):
+        model = tmp_path / "model.xml"
+        model.write_text(
+            f"""<mujoco><option cone="elliptic"><flag sleep="{flag}"/></option><worldbody>
+            <body name="floor"><geom type="plane" size="2 2 .1"/></body>
+            <body name="box" pos=".3 0 .05"><freejoint/><geom type="box" size=".05 .05 .05" mass="1"/></body>
+            <body name="cart" pos="0 0 .06"><joint name="x" type="slide" axis="1 0 0"/>
+             <geom type="box" size=".05 .05 .05" mass="1"/></body></worldbody>
+            <actuator><position joint="x" kp="500" kv="50"/></actuator></mujoco>"""
+        )
+        simulation = SimulatorMujoco().open(model)
+        simulation.advance(np.zeros(1), 0.5)
+        pressed = sum(force for a, b, _, force in simulation.contacts() if {a, b} == {1, 2})
+        assert pressed == pytest.approx(9.81, rel=0.02)
+        assert bool(simulation._data.tree_asleep[0] >= 0) == (flag == "enable")
+        for share in np.linspace(0, 0.4, 20):
+            simulation.advance(np.array([share]), 0.1)
+        ends.append(simulation.qpos[0])
+        assert any({a, b} == {1, 2} for a, b, _, _ in simulation.contacts())
+    assert ends[0] > 0.35
+    assert ends[1] == pytest.approx(ends[0], abs=1e-3)

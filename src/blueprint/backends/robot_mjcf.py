@@ -68,6 +68,8 @@ def mount_all(scene: Path, mountings: Sequence[Mounting], out: Path) -> tuple[Ro
     spec = mujoco.MjSpec.from_file(str(scene))
     collect_assets(spec, scene.parent, out / "assets", "")
     spec.option.timestep = TIMESTEP_S
+    if not spec.flexes:  # clutter that rests is not simulated until touched: a third to a thirtieth of the time
+        spec.option.enableflags |= int(mujoco.mjtEnableBit.mjENBL_SLEEP)
     for key in list(spec.keys):  # the scene's start lacks the robot; see `_add_start`
         spec.delete(key)
     arms = []

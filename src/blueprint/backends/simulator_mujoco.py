@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,16 +80,32 @@ class SimulatorMujoco:
             if len(qpos) != compiled.nq:
                 raise InputError(f"{len(qpos)} positions for a model of {compiled.nq}")
             data.qpos[:] = qpos
-        mujoco.mj_forward(compiled, data)
         return SimulationMujoco(compiled, data)
 
 
 class SimulationMujoco:
-    """One MuJoCo model and state."""
+    """One MuJoCo model and state. What rests may sleep, where the model says so, and has its contacts all the same."""
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        import mujoco
+
         self._model: Any = model
         self._data: Any = data
+        self._awake: Any = copy.copy(model)
+        self._awake.opt.enableflags &= ~int(mujoco.mjtEnableBit.mjENBL_SLEEP)
+        sleeps = self._awake.opt.enableflags != model.opt.enableflags
+        self._seen: Any = mujoco.MjData(self._awake) if sleeps else data
+        self._look()
+
+    def _look(self) -> None:
+        """Contacts and forces belong to the state, not to the step before; those of sleepers are found on the side."""
+        import mujoco
+
+        mujoco.mj_forward(self._model, self._data)
+        if self._seen is not self._data:
+            for name in ("qpos", "qvel", "act", "ctrl", "mocap_pos", "mocap_quat"):
+                getattr(self._seen, name)[:] = getattr(self._data, name)
+            mujoco.mj_forward(self._awake, self._seen)
 
     @property
     def qpos(self) -> Array:
@@ -117,15 +134,15 @@ class SimulationMujoco:
         bad = self._data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number
         if bad or not np.isfinite(self._data.qpos).all():
             raise BackendError("MuJoCo's state diverged", "look for deep penetration or a tiny inertia in the scene")
-        mujoco.mj_forward(self._model, self._data)  # contacts belong to the state, not to the step before
+        self._look()
 
     def contacts(self) -> list[tuple[int, int, float, float]]:
         import mujoco
 
         found = []
         force = np.zeros(6)
-        for index, contact in enumerate(self._data.contact):
-            mujoco.mj_contactForce(self._model, self._data, index, force)
+        for index, contact in enumerate(self._seen.contact):
+            mujoco.mj_contactForce(self._awake, self._seen, index, force)
             a, b = (self._body_of(contact, side) for side in (0, 1))
             found.append((a, b, float(contact.dist), float(force[0])))
         return found
@@ -143,7 +160,7 @@ class SimulationMujoco:
 
     def normals(self) -> Array:
         """(K, 3) unit normal of each contact of `contacts`, from body a towards body b, world frame."""
-        return np.array([contact.frame[:3] for contact in self._data.contact]).reshape(-1, 3)
+        return np.array([contact.frame[:3] for contact in self._seen.contact]).reshape(-1, 3)
 
     def close(self) -> None:
-        self._data = self._model = None
+        self._data = self._model = self._seen = self._awake = None
