@@ -174,7 +174,8 @@ class TaskSet(Artifact):
 class Episodes(Artifact):
     """Verified demonstrations as states; nothing is drawn yet.
 
-    Files: states/000000.npz with
+    Files: models/000.xml (scenes with other objects, see `model`); of each success (of kept failures: failed_K.npz)
+    episodes/000000/states.npz with
       time (T,) [s]; qpos (T, nq); qvel (T, nv); ctrl (T, nu): the state at each frame, before the frame's action
       state (T, 8) float32: arm joints [rad], gripper opening [m]; action (T, 8) float32: targets for the next frame
       segment (T,) int8: skill segment of each frame, named in `segments`
