@@ -30,9 +30,10 @@ Codec = Literal["h264", "av1"]
 # crf: lerobot's default for AV1; x264's own default quality for H.264 (formats of the LeRobot v3.0 reader)
 DEFAULT_CRF: dict[str, int] = {"h264": 23, "av1": 30}
 # mbtree=0, rc-lookahead=0: with them one video in sixty came out different on a loaded machine
-_X264 = "scenecut=0:open-gop=0:threads=1:mbtree=0:rc-lookahead=0"
+# ultrafast with cabac: against veryfast, a third less time, files 30-40 % larger, SSIM 0.001 lower at equal crf
+_X264 = "scenecut=0:open-gop=0:threads=1:mbtree=0:rc-lookahead=0:cabac=1"
 _ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
-    "h264": ("libx264", {"preset": "veryfast", "g": "2", "bf": "0", "x264-params": _X264}),
+    "h264": ("libx264", {"preset": "ultrafast", "g": "2", "bf": "0", "x264-params": _X264}),
     # lp=1: one thread; pred-struct=1: low delay, frames leave in display order; irefresh-type=2: closed groups
     "av1": ("libsvtav1", {"preset": "10", "g": "2", "svtav1-params": "lp=1:pred-struct=1:irefresh-type=2"}),
 }
