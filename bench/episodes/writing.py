@@ -5,7 +5,7 @@ is everything from the arrays to a dataset that is complete: encoding and colour
 an episode at a time, then the dataset and its sidecar. Drawing is not part of it; the pictures are drawn before, once,
 and shared by all episodes. Of three rounds the fastest counts: other programs only ever add time.
 
-Growth: 1,000 episodes of 5 frames, 2 cameras of 32x32, written by the dataset stage's own two writers in one go. The CPU
+Growth: 1,000 episodes of 5 frames, 2 cameras of 32x32, by the dataset stage's own two writers in one go. The CPU
 time of each episode is taken as a writer asks for the next; episodes 901-1,000 against 1-100. What is left to do at the
 end (statistics, closing files) is spread over all episodes, and compared with that of 100 alone.
 
