@@ -18,6 +18,7 @@ from blueprint.model.artifacts import Capture, Episodes
 from blueprint.model.capture import Frame
 from blueprint.model.episode import Check
 from blueprint.stages.dataset import DatasetConfig, dataset
+from blueprint.stages.quality import QualityConfig, quality
 from blueprint.stages.recording import RecordingConfig, recording
 
 Made = dict[str, Any]  # stage parameter -> artifact
@@ -34,12 +35,15 @@ def make_all(folder: Path) -> Made:
     made["taskset"] = toy_episodes.make_taskset(folder / "taskset")
     (folder / "episodes").mkdir()
     made["episodes"] = proven(toy_episodes.make_episodes(folder / "episodes", made["workcell"], made["taskset"]))
-    for name in ("recording", "dataset"):
+    for name in ("recording", "quality", "dataset"):
         (folder / name).mkdir()
     cfg = RecordingConfig(width=96, height=96)
     made["recording"] = recording.function(
         made["workcell"], made["episodes"], RendererMujoco(), cfg, folder / "recording"
     ).save(folder / "recording")
+    made["quality"] = quality.function(
+        made["workcell"], made["episodes"], made["recording"], QualityConfig(), folder / "quality"
+    ).save(folder / "quality")
     made["dataset"] = dataset.function(
         made["workcell"], made["taskset"], made["episodes"], made["recording"], DatasetConfig(), folder / "dataset"
     ).save(folder / "dataset")
@@ -50,7 +54,8 @@ def make_all(folder: Path) -> Made:
         "workcell": ("simscene",),
         "taskset": ("workcell",),
     }
-    inputs |= {"episodes": ("workcell", "taskset"), "recording": ("workcell", "episodes"), "dataset": ("recording",)}
+    inputs |= {"episodes": ("workcell", "taskset"), "recording": ("workcell", "episodes")}
+    inputs |= {"quality": ("episodes", "recording"), "dataset": ("recording",)}
     for name in ("capture", *inputs):
         write_receipt(name, made, inputs.get(name, ()))
     return made

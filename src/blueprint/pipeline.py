@@ -10,6 +10,7 @@ from blueprint.stages.certificate import certificate
 from blueprint.stages.dataset import dataset
 from blueprint.stages.episodes import episodes
 from blueprint.stages.physics import physics
+from blueprint.stages.quality import quality
 from blueprint.stages.reconstruction import reconstruction
 from blueprint.stages.recording import recording
 from blueprint.stages.report import report
@@ -28,6 +29,7 @@ STAGES: tuple[Stage, ...] = (
     tasks,
     episodes,
     recording,
+    quality,
     dataset,
     certificate,
     report,

@@ -125,13 +125,19 @@ def test_it_names_origin_licence_robot_and_every_file_of_the_dataset(
 ) -> None:
     assert certified.provenance.licence == "CC0-1.0" and certified.provenance.robot_licence == "Apache-2.0"
     assert certified.provenance.source_digest == "0" * 64
-    root = made["dataset"].root
-    files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} - {RECEIPT_FILE}
+    root = made["dataset"].path("dataset")
+    files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     assert set(certified.subject) == files
     assert [run.stage for run in certified.stages] == list(ORDER)
 
 
-GOOD = {"origin": "https://lab/scan", "sensor_source": "mujoco", "physics_backend": "mujoco", "episodes": 5}
+GOOD = {
+    "origin": "https://lab/scan",
+    "sensor_source": "mujoco",
+    "physics_backend": "mujoco",
+    "episodes": 5,
+    "quality": 0.95,
+}
 
 
 def failed(stage: str) -> Measurement:
@@ -152,6 +158,11 @@ def failed(stage: str) -> Measurement:
         ({"physics_backend": "mujoco_like"}, (), "development_only"),
         ({"physics_backend": "heuristic"}, (), "development_only"),
         ({"episodes": 0}, (), "unsuitable"),
+        ({"quality": 0.85}, (), "physics_verified"),
+        ({"quality": 0.85, "sensor_source": "isaac_sim_replicator"}, (), "physics_verified"),
+        ({"quality": 0.7}, (), "development_only"),
+        ({"quality": 0.5}, (), "unsuitable"),
+        ({"quality": float("nan")}, (), "unsuitable"),
         ({}, ("assets",), "development_only"),
         ({}, ("episodes",), "development_only"),
         ({}, ("assets", "dataset"), "unsuitable"),

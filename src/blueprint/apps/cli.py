@@ -97,6 +97,7 @@ def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--scene", type=Path, required=True, metavar="DIR", help="where everything goes; run again to resume"
     )
     run.add_argument("--simulator", metavar="NAME", help="what simulates and renders (mujoco); never chosen for you")
+    run.add_argument("--fill-gaps", action="store_true", help="as many episodes again, as the report's gaps advise")
     for parser in (demo, run):
         parser.add_argument("--until", metavar="STAGE", help="stop after this stage")
         parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="a setting")
@@ -202,7 +203,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from blueprint.apps import settled
+    from blueprint.apps import gaps, settled
     from blueprint.apps.source import source_of
     from blueprint.core.store import Scene
 
@@ -212,6 +213,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.seed is not None:
         sets.append(f"run.seed={arguments.seed}")
     given = source_of(arguments.capture)
+    if getattr(arguments, "fill_gaps", False):
+        sets += gaps.settings_of(arguments.scene, sets)
     same = settled.fingerprint(given.digest, sets, arguments.until, arguments.scene, arguments.config)
     before = settled.recall(Scene(arguments.scene), same)
     outputs = before[1] if before else _work(arguments, given, sets, same)

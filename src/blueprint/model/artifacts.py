@@ -18,6 +18,7 @@ from blueprint.model.capture import Camera, Frame, ScaleAnchor, StereoPair, User
 from blueprint.model.certificate import FrameRange, Measurement, Provenance, StageRun, Suitability
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode, RecordedInstance
 from blueprint.model.packs import Pack, Stream
+from blueprint.model.quality import Diversity, EpisodeGrade, EpisodeQuality
 from blueprint.model.scene import (
     CameraView,
     Check,
@@ -220,6 +221,17 @@ class Recording(Artifact):
     failures: tuple[RecordedEpisode, ...] = ()
 
 
+class Quality(Artifact):
+    """What each recorded episode is worth, and what all of them cover. score: mean over the episodes, in [0, 1].
+
+    episodes: one per recording, so several of a trajectory that was drawn under several looks
+    """
+
+    episodes: tuple[EpisodeQuality, ...]
+    score: float
+    diversity: Diversity
+
+
 class Dataset(Artifact):
     """A LeRobot v3.0 dataset under dataset/ (its root), what LeRobot has no place for under dataset/sidecar/.
 
@@ -240,6 +252,7 @@ class Certificate(Artifact):
 
     reasons: why the suitability is not higher; subject: file of the dataset -> SHA-256
     frames: what made each frame; physics_verified: a physics engine ran it, and every check of scene and success held
+    quality_score, episode_grades: see `Quality`
     """
 
     file: str = "certificate.json"
@@ -251,6 +264,8 @@ class Certificate(Artifact):
     frames: tuple[FrameRange, ...]
     frame_count: int
     physics_verified: bool
+    quality_score: float
+    episode_grades: tuple[EpisodeGrade, ...]
     training_suitability: Suitability
     reasons: tuple[str, ...]
     measurements: tuple[Measurement, ...]

@@ -19,6 +19,7 @@ from blueprint.model.artifacts import (
     Dataset,
     Episodes,
     Physics,
+    Quality,
     Reconstruction,
     Recording,
     SimScene,
@@ -26,6 +27,7 @@ from blueprint.model.artifacts import (
     Workcell,
 )
 from blueprint.model.certificate import FrameRange, Provenance, StageRun
+from blueprint.model.quality import EpisodeGrade
 from blueprint.stages.certificate import checks, rule
 
 SCHEMA = "blueprint/certificate/1"
@@ -40,6 +42,7 @@ ORDER = (
     "taskset",
     "episodes",
     "recording",
+    "quality",
     "dataset",
 )
 
@@ -74,6 +77,7 @@ def certificate(
     taskset: TaskSet,
     episodes: Episodes,
     recording: Recording,
+    quality: Quality,
     dataset: Dataset,
     cfg: CertificateConfig,
     out: Path,
@@ -82,7 +86,7 @@ def certificate(
     of one lineage. A failed check is no error: it is written down and lowers the suitability."""
     made: tuple[Artifact, ...] = (
         capture, reconstruction, assets, articulation, physics, simscene, workcell, taskset, episodes, recording,
-        dataset,
+        quality, dataset,
     )  # fmt: skip
     receipts = {name: verified_receipt(artifact) for name, artifact in zip(ORDER, made, strict=True)}
     require_one_lineage(receipts)
@@ -92,6 +96,7 @@ def certificate(
         *checks.of_articulation(articulation),
         *checks.of_physics(physics, simscene, cfg.drift_m, cfg.drift_deg, cfg.penetration_m),
         *checks.of_episodes(workcell, taskset, episodes, cfg.first_attempt, cfg.within_retries),
+        *checks.of_quality(quality),
         *checks.of_dataset(episodes, recording, dataset),
         *checks.not_checked(),
     )
@@ -101,6 +106,7 @@ def certificate(
         sensor_source=sensors,
         physics_backend=episodes.simulator,
         episodes=dataset.episodes,
+        quality=quality.score,
         measurements=measurements,
     )
     result = Certificate(
@@ -119,6 +125,10 @@ def certificate(
         ),
         frame_count=dataset.frames,
         physics_verified=rule.physics_verified(episodes.simulator, dataset.episodes, measurements),
+        quality_score=quality.score,
+        episode_grades=tuple(
+            EpisodeGrade(index=one.index, score=one.score, groups=one.groups) for one in quality.episodes
+        ),
         training_suitability=verdict.level,
         reasons=verdict.reasons,
         measurements=measurements,

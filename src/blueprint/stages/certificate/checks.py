@@ -15,6 +15,7 @@ from blueprint.model.artifacts import (
     Dataset,
     Episodes,
     Physics,
+    Quality,
     Reconstruction,
     Recording,
     SimScene,
@@ -23,6 +24,7 @@ from blueprint.model.artifacts import (
 )
 from blueprint.model.certificate import Measurement
 from blueprint.model.episode import Check, EpisodeRecord
+from blueprint.model.quality import WEIGHTS
 from blueprint.model.scene import Inertia, ObjectAsset
 
 Comparison = Literal["<=", ">=", "=="]
@@ -241,6 +243,29 @@ def of_episodes(cell: Workcell, tasks: TaskSet, made: Episodes, first: float, wi
         for cause, number in sorted(causes.items())
     ]
     return found
+
+
+def of_quality(quality: Quality) -> tuple[Measurement, ...]:
+    """The overall score, the mean of each group, and what the batch covers. The score's bounds are the rule's."""
+    grades = quality.episodes
+    groups = {group: [one.groups[group] for one in grades if group in one.groups] for group in WEIGHTS}
+    found, source = quality.diversity, "quality"
+    return (
+        stated("quality.score", source, "mean quality of the episodes", quality.score),
+        stated("quality.least", source, "quality of the worst episode", min(one.score for one in grades)),
+        *(
+            stated(f"quality.{group}", source, f"mean quality of the episodes: {group}", float(np.mean(values)))
+            for group, values in groups.items()
+            if values
+        ),
+        stated(
+            "quality.start_coverage", source, "share of the cells in reach where things start", found.start_coverage
+        ),
+        stated("quality.goal_coverage", source, "share of the cells in reach where things end", found.goal_coverage),
+        stated("quality.object_balance", source, "balance of the objects over the episodes", found.object_balance),
+        stated("quality.action_entropy", source, "entropy of the actions", found.action_entropy, "bit"),
+        stated("quality.duplicates", source, "pairs of episodes that move alike", float(len(found.near_duplicates))),
+    )
 
 
 def of_dataset(made: Episodes, recording: Recording, dataset: Dataset) -> list[Measurement]:

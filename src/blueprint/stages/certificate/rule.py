@@ -1,11 +1,11 @@
 """What the data may be used for: one rule, and the reasons it gives.
 
-| level | what it takes |
-|---|---|
-| unsuitable | no episode, made-up sensor data, or a failed check of the dataset itself |
-| development_only | any other failed check, or physics or sensors of an unknown kind |
-| physics_verified | a physics engine ran it, every check holds; the pictures are simulated by a rasteriser |
-| production_training | as above, a real capture, and photorealistic sensors |
+| level | what it takes | quality score of the episodes |
+|---|---|---|
+| unsuitable | no episode, made-up sensor data, or a failed check of the dataset itself | below 0.60 |
+| development_only | any other failed check, or physics or sensors of an unknown kind | 0.60 |
+| physics_verified | a physics engine ran it, every check holds; the pictures are simulated by a rasteriser | 0.80 |
+| production_training | as above, a real capture, and photorealistic sensors | 0.90 |
 
 The level is the lowest that any reason allows. Sim-to-real transfer is not measured, so no level claims it.
 """
@@ -19,6 +19,13 @@ from typing import get_args
 from blueprint.model.certificate import Measurement, Suitability
 
 LEVELS: tuple[Suitability, ...] = get_args(Suitability)  # lowest first
+
+# the earlier system's bounds; its `fine_tuning` is `physics_verified`
+LEAST_SCORE: dict[Suitability, float] = {
+    "development_only": 0.60,
+    "physics_verified": 0.80,
+    "production_training": 0.90,
+}
 
 MADE_UP = ("mock",)
 RASTERISED = ("mujoco",)
@@ -48,10 +55,19 @@ def sensor_source(claimed: str, renderer: str) -> str:
 
 
 def suitability(
-    *, origin: str, sensor_source: str, physics_backend: str, episodes: int, measurements: Sequence[Measurement]
+    *,
+    origin: str,
+    sensor_source: str,
+    physics_backend: str,
+    episodes: int,
+    quality: float,
+    measurements: Sequence[Measurement],
 ) -> Verdict:
-    """The lowest level that any of the reasons allows; without a reason, the highest."""
+    """The lowest level that any of the reasons allows; without a reason, the highest. quality: mean score in [0, 1]"""
     caps: list[tuple[Suitability, str]] = []
+    for level, (next_level, least) in zip(LEVELS, LEAST_SCORE.items(), strict=False):
+        if not quality >= least:  # also when it is not a number
+            caps.append((level, f"the episodes' quality is {quality:.2f}; {next_level} needs {least:.2f}"))
     if episodes == 0:
         caps.append(("unsuitable", "there is no successful episode"))
     caps += _sensor_caps(sensor_source)

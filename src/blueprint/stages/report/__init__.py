@@ -21,6 +21,7 @@ from blueprint.model.artifacts import (
     Dataset,
     Episodes,
     Physics,
+    Quality,
     Reconstruction,
     Recording,
     Report,
@@ -56,6 +57,7 @@ def report(
     taskset: TaskSet,
     episodes: Episodes,
     recording: Recording,
+    quality: Quality,
     dataset: Dataset,
     certificate: Certificate,
     renderer: Renderer,
@@ -86,8 +88,9 @@ def report(
         )
     map_items(_draw, list(drawings.items()), out / "report" / MEDIA, what="report pictures")
     made = page.Made(
-        capture, reconstruction, assets, physics, simscene, workcell, taskset, episodes, recording, dataset, certificate
-    )
+        capture, reconstruction, assets, physics, simscene, workcell, taskset, episodes, recording, quality, dataset,
+        certificate,
+    )  # fmt: skip
     content = page.content(made, renderer, shown, cfg.films, cfg.turntable_frames)
     page.write(content, out / "report")
     return Report()

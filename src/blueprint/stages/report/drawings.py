@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from blueprint.model.quality import Diversity
 from blueprint.model.scene import Support
 from blueprint.model.spatial import Vec2
 
@@ -104,6 +105,34 @@ def _scale(x: float, y: float) -> str:
     """A bar of 10 cm."""
     bar = f'<path class="scale" d="M{x:.0f} {y - 8:.0f}v8h{PIXELS_PER_METRE / 10:.0f}v-8"/>'
     return bar + f'<text class="label" x="{x + PIXELS_PER_METRE / 20:.0f}" y="{y - 12:.0f}">10 cm</text>'
+
+
+def coverage(support: Support, found: Diversity) -> str:
+    """The table from above in cells: where things started, where they ended, both, and what nothing reached."""
+    side = PIXELS_PER_METRE * found.cell_m
+    both = set(found.start_cells) & set(found.goal_cells)
+    kinds = {
+        "empty": set(found.empty_cells),
+        "start": set(found.start_cells) - both,
+        "goal": set(found.goal_cells) - both,
+        "both": both,
+    }
+    cells = [cell for some in kinds.values() for cell in some]
+    xs = [PIXELS_PER_METRE * x for x, _ in (*support.polygon, *cells)]
+    ys = [-PIXELS_PER_METRE * y for _, y in (*support.polygon, *cells)]
+    left, top, right, bottom = min(xs) - 40, min(ys) - 40, max(xs) + 40, max(ys) + 40
+    outline = " ".join(f"{PIXELS_PER_METRE * x:.1f},{-PIXELS_PER_METRE * y:.1f}" for x, y in support.polygon)
+    squares = "".join(
+        f'<rect class="{kind}" x="{PIXELS_PER_METRE * x - side / 2 + 2:.1f}" width="{side - 4:.1f}" rx="8" '
+        f'y="{-PIXELS_PER_METRE * y - side / 2 + 2:.1f}" height="{side - 4:.1f}"/>'
+        for kind, some in kinds.items()
+        for x, y in sorted(some)
+    )
+    return (
+        f'<svg class="map coverage" viewBox="{left:.0f} {top:.0f} {right - left:.0f} {bottom - top:.0f}" role="img" '
+        'aria-label="cells of the table that episodes reached">'
+        f'<polygon class="slab" points="{outline}"/>{squares}</svg>'
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from blueprint.model.artifacts import (
     Dataset,
     Episodes,
     Physics,
+    Quality,
     Reconstruction,
     Recording,
     SimScene,
@@ -26,6 +27,7 @@ from blueprint.model.artifacts import (
 )
 from blueprint.model.certificate import Measurement
 from blueprint.model.episode import EpisodeRecord
+from blueprint.model.quality import WEIGHTS
 from blueprint.model.scene import Check, Joint, PhysicalObject, SceneCamera
 from blueprint.stages.certificate.checks import at_first
 from blueprint.stages.certificate.rule import LEVELS
@@ -45,6 +47,12 @@ FAMILIES = {
     "insert": "Insert",
     "wipe": "Wipe",
     "pour": "Pour",
+    "open": "Open",
+    "close": "Close",
+    "turn": "Turn",
+    "press": "Press",
+    "push": "Push",
+    "pull": "Pull",
 }
 
 LEADS = {
@@ -70,6 +78,7 @@ class Made:
     taskset: TaskSet
     episodes: Episodes
     recording: Recording
+    quality: Quality
     dataset: Dataset
     certificate: Certificate
 
@@ -122,6 +131,10 @@ def content(made: Made, renderer: Renderer, shown: list[EpisodeRecord], large: i
         "grasps": grasp_bars(made.episodes),
         "durations": drawings.histogram([_seconds(made, r) for r in made.episodes.episodes if r.success], "s"),
         "failures": failures(made.episodes),
+        "quality": made.quality,
+        "quality_bars": quality_bars(made.quality),
+        "scores": drawings.histogram([100 * one.score for one in made.quality.episodes], "points"),
+        "coverage": drawings.coverage(made.reconstruction.support, made.quality.diversity),
         "groups": check_groups(made.certificate),
         "tally": tally(made.certificate.measurements),
     }
@@ -290,6 +303,19 @@ def grasp_bars(episodes: Episodes) -> str:
     counts = Counter(record.grasp_class for record in episodes.episodes if record.success and record.grasp_class)
     most = max(counts.values(), default=1)
     return drawings.bars([drawings.Bar(name, n / most, str(n)) for name, n in counts.most_common()])
+
+
+def quality_bars(quality: Quality) -> str:
+    """Mean score of every group, with its weight."""
+    rows = []
+    for group, weight in WEIGHTS.items():
+        values = [one.groups[group] for one in quality.episodes if group in one.groups]
+        if values:
+            mean = float(np.mean(values))
+            rows.append(
+                drawings.Bar(f"{group.replace('sim2real', 'plausibility')} ({weight:.0%})", mean, f"{mean:.2f}")
+            )
+    return drawings.bars(rows)
 
 
 def failures(episodes: Episodes) -> dict[str, Any]:
