@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from blueprint.core.errors import InputError, IntegrityError
 from blueprint.formats.video import (
     Codec,
+    Joiner,
     color_writer,
-    concatenate,
     decode_color,
     decode_gray,
     gray_writer,
@@ -23,6 +24,11 @@ from blueprint.formats.video import (
 SIZE = 64
 FPS = 15
 CODECS: tuple[Codec, ...] = ("h264", "av1")
+
+
+def concatenate(parts: list[Path], out: Path, *, fps: int) -> list[int]:
+    with closing(Joiner(out, fps)) as joiner:
+        return [joiner.add(part) for part in parts]
 
 
 def picture(seed: int, frame: int) -> NDArray[np.uint8]:

@@ -15,7 +15,6 @@ from scipy.spatial.transform import Rotation
 import toy_gripper
 from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.core.errors import InputError
-from blueprint.formats.exr import read_exr
 from blueprint.formats.images import read_color
 from blueprint.formats.lerobot_check import check_dataset
 from blueprint.formats.video import decode_color, probe
@@ -26,6 +25,7 @@ from blueprint.model.episode import RecordedEpisode
 from blueprint.model.packs import PACKS, STREAMS
 from blueprint.stages.dataset import DatasetConfig, dataset
 from blueprint.stages.recording import RecordingConfig, recording
+from exr_reader import read_exr
 
 FRAMES = 8
 Inputs = tuple[Workcell, Episodes]

@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from blueprint.core.errors import IntegrityError
-
 _START = struct.pack("<II", 20000630, 2)  # magic number; version 2: scan lines, one part
 _LINES = 16  # per ZIP block
 _HALF, _ZIP = 1, 3
@@ -28,30 +26,6 @@ def write_exr(path: Path, picture: NDArray[np.floating]) -> None:
     first = len(header) + 8 * len(blocks)
     offsets = first + np.cumsum([0, *(len(block) for block in blocks[:-1])])
     path.write_bytes(header + offsets.astype("<u8").tobytes() + b"".join(blocks))
-
-
-def read_exr(path: Path) -> NDArray[np.float16]:
-    """(H, W, 3) of a file of `write_exr`. Raises IntegrityError for any other EXR file: use an EXR library there."""
-    data = path.read_bytes()
-    at = data.find(b"dataWindow\0box2i\0")
-    try:
-        width, height = (n + 1 for n in struct.unpack_from("<4i", data, at + 21)[2:])
-        start = len(_START) + len(_header(width, height))
-        if data[:start] != _START + _header(width, height):
-            raise ValueError("another header")
-        blocks = []
-        for y, offset in zip(range(0, height, _LINES), _offsets(data, start, height), strict=True):
-            size = struct.unpack_from("<ii", data, offset)[1]
-            raw = 6 * width * min(_LINES, height - y)
-            blocks.append(_unpacked(data[offset + 8 : offset + 8 + size], raw))
-        lines = np.frombuffer(b"".join(blocks), "<f2").reshape(height, 3, width)
-    except (struct.error, ValueError, zlib.error) as error:
-        raise IntegrityError(f"{path} is not one of our EXR files: {error}") from error
-    return lines.transpose(0, 2, 1)[..., ::-1]
-
-
-def _offsets(data: bytes, start: int, height: int) -> list[int]:
-    return np.frombuffer(data, "<u8", -(-height // _LINES), start).tolist()
 
 
 def _header(width: int, height: int) -> bytes:
@@ -83,14 +57,3 @@ def _block(y: int, raw: bytes) -> bytes:
     if len(packed) >= len(raw):
         packed = raw
     return struct.pack("<ii", y, len(packed)) + packed
-
-
-def _unpacked(packed: bytes, size: int) -> bytes:
-    if len(packed) == size:
-        return packed
-    delta = np.frombuffer(zlib.decompress(packed), np.uint8).copy()
-    delta[1:] -= np.uint8(128)
-    split = np.cumsum(delta, dtype=np.uint8)
-    plain = np.empty(size, np.uint8)
-    plain[::2], plain[1::2] = split[: -(-size // 2)], split[-(-size // 2) :]
-    return plain.tobytes()

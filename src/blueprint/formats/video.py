@@ -8,8 +8,8 @@ episodes join by stream copy and any frame is at most one frame from a key frame
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -187,12 +187,6 @@ class Joiner:
 
     def close(self) -> None:
         self._target.close()
-
-
-def concatenate(parts: Sequence[Path], out: Path, *, fps: int) -> list[int]:
-    """Join MP4 files into `out`; returns the number of frames of each. Raises as `Joiner.add` does."""
-    with closing(Joiner(out, fps)) as joiner:
-        return [joiner.add(part) for part in parts]
 
 
 def _copy_packets(source: Any, origin: Any, target: Any, stream: Any, first: int, fps: int, part: Path) -> int:
