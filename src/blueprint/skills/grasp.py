@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.skills.cell import Cell
 from blueprint.skills.solids import Solid, corners, solid
+
+if TYPE_CHECKING:
+    import mujoco
 
 Array = NDArray[np.float64]
 
@@ -51,46 +55,67 @@ class Grasp:
 class GripperShape:
     """Boxes (lower, upper corners, (B, 2, 3)) in the tool frame: of the hand, and of each finger when closed.
 
-    Fingers move by half the opening along +y and -y.
+    Fingers move by half the opening along +y and -y; those that do not slide were boxed at `measured` openings.
     """
 
     hand: Array
     left: Array
     right: Array
+    measured: tuple[tuple[float, Array], ...] = ()
 
     def boxes(self, opening: float) -> Array:
         """(B, 2, 3) at an opening [m]."""
+        if self.measured:
+            return min(self.measured, key=lambda row: abs(row[0] - opening))[1]
         shift = np.array([0.0, opening / 2, 0.0])
         return np.concatenate([self.hand, self.left + shift, self.right - shift])
 
 
 def gripper_shape(cell: Cell) -> GripperShape:
     """Slice the gripper's colliders along the approach and box every slice."""
+    hand, left, right = _boxed_hand(cell, 0.0)
+    openings = cell.robot.gripper.openings_m
+    measured = tuple((opening, np.concatenate(_boxed_hand(cell, opening))) for opening in openings)
+    return GripperShape(hand, left, right, measured)
+
+
+def _boxed_hand(cell: Cell, opening: float) -> tuple[Array, Array, Array]:
+    """Boxes (B, 2, 3) of the hand and of the fingers on the +y and -y side at an opening [m], tool frame."""
     import mujoco
 
     model, gripper = cell.model, cell.robot.gripper
     data = mujoco.MjData(model)
     data.qpos[:] = cell.home_qpos
-    data.qpos[cell.finger_qpos] = cell.finger_positions(0.0)
+    data.qpos[cell.finger_qpos] = cell.finger_positions(opening)
     mujoco.mj_kinematics(model, data)
     T_tool_world = np.eye(4)
     T_tool_world[:3, :3] = data.site_xmat[cell.tool_site].reshape(3, 3)
     T_tool_world[:3, 3] = data.site_xpos[cell.tool_site]
     T_tool_world = invert(T_tool_world)
 
-    def boxed(body: int) -> Array:
+    def boxed(bodies: list[int]) -> Array:
         boxes = []
-        for g in range(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body]):
-            if model.geom_contype[g] or model.geom_conaffinity[g]:
-                T = np.eye(4)
-                T[:3, :3], T[:3, 3] = data.xmat[body].reshape(3, 3), data.xpos[body]
-                boxes += _slices(transform_points(T_tool_world @ T, corners(model, g)))
-        return np.array(boxes)
+        for body in bodies:
+            for g in range(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body]):
+                if model.geom_contype[g] or model.geom_conaffinity[g]:
+                    T = np.eye(4)
+                    T[:3, :3], T[:3, 3] = data.xmat[body].reshape(3, 3), data.xpos[body]
+                    boxes += _slices(transform_points(T_tool_world @ T, corners(model, g)))
+        return np.array(boxes).reshape(-1, 2, 3)
 
-    fingers = [boxed(cell.body(name)) for name in gripper.finger_bodies]
-    fingers.sort(key=lambda boxes: -boxes[..., 1].mean())
-    hand = int(model.body_parentid[cell.body(gripper.finger_bodies[0])])
-    return GripperShape(boxed(hand), fingers[0], fingers[1])
+    fingers = [_below(model, cell.body(name)) for name in gripper.finger_bodies]
+    palm = _below(model, int(model.body_parentid[cell.body(gripper.finger_bodies[0])]))
+    sides = sorted((boxed(finger) for finger in fingers), key=lambda boxes: -boxes[..., 1].mean())
+    return boxed([body for body in palm if not any(body in finger for finger in fingers)]), sides[0], sides[1]
+
+
+def _below(model: mujoco.MjModel, root: int) -> list[int]:
+    """A body and everything that hangs on it."""
+    inside = [root]
+    for body in range(root + 1, model.nbody):
+        if int(model.body_parentid[body]) in inside:
+            inside.append(body)
+    return inside
 
 
 def _slices(points: Array, thickness: float = 0.025) -> list[Array]:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.model.episode import FailureCause
+from blueprint.model.task import Family
 from blueprint.skills import motion
 from blueprint.skills.approach import moved_along_z, raised
 from blueprint.skills.cell import Cell
+from blueprint.skills.families import Proposal, family
 from blueprint.skills.grasp import Grasp
 from blueprint.skills.motion import Limits
 from blueprint.skills.planning import plan
 from blueprint.skills.primitives import CLOSE_S, HELD_M, OPEN_S, SQUEEZE_S, SkillError
 from blueprint.skills.rollout import Rollout
+from blueprint.skills.scene import TaskScene
 from blueprint.skills.solids import solid
 
 if TYPE_CHECKING:
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 CLEARANCE_M = 0.004
+FOOT_M = 0.32  # around the base of an arm nothing is put: it reaches badly there, and its elbow is above
+ROUNDS = 8  # of proposals, until a region is far from every base
 BACK_M = 0.09  # an opened hand draws back by this before it goes anywhere
 LINE_STEPS = 8
 PARK_TURNS_RAD = (0.5, -0.5, 0.9, -0.9, 1.3, -1.3)
@@ -74,12 +80,40 @@ class TeamWorld:
         return False
 
 
+def regions(scene: TaskScene, name: Family, rng: np.random.Generator) -> Iterator[Proposal]:
+    """A free region for every object, as for `place_region`, that is not at the foot of an arm. Nothing for one arm."""
+    bases = np.array([skills.cell.robot.base.position[:2] for skills in scene.team])
+    left = dict.fromkeys(scene.cell.objects, "no free spot on the table apart from the arms")
+    for _ in range(ROUNDS if len(scene.team) > 1 else 0):
+        for offer in family("place_region").propose(scene, "place_region", rng):
+            if offer.object not in left or offer.goal is None or offer.goal.center is None:
+                continue
+            if np.linalg.norm(bases - np.array(offer.goal.center), axis=1).min() >= FOOT_M:
+                del left[offer.object]
+                goal = offer.goal.model_copy(update={"family": name})
+                yield replace(offer, goal=goal, id=f"{name}-{offer.object}")
+    if len(scene.team) > 1:
+        yield from (Proposal(object_, None, f"{name}-{object_}", reason) for object_, reason in left.items())
+
+
 def opposite(cell: Cell, name: str, pair: tuple[Grasp, Grasp], gap_m: float) -> bool:
     """Whether the centre of mass lies between two tool points, seen along the line that joins them."""
     center = solid(cell.model, cell.body(name)).center_of_mass
     a, b = (grasp.T_object_tool[:3, 3] - center for grasp in pair)
     along = (b - a) / np.linalg.norm(b - a)
     return bool(a @ along < -gap_m / 3 and b @ along > gap_m / 3)
+
+
+def spread(grasps: Sequence[Grasp], count: int) -> tuple[Grasp, ...]:
+    """As many grasps, as far apart on the object as can be: a second hand needs room. The best one comes first."""
+    points = np.array([grasp.T_object_tool[:3, 3] for grasp in grasps]).reshape(-1, 3)
+    chosen = [0] if grasps else []
+    gaps = np.full(len(points), np.inf)
+    while chosen and len(chosen) < min(count, len(grasps)):
+        gaps = np.minimum(gaps, np.linalg.norm(points - points[chosen[-1]], axis=1))
+        gaps[chosen] = -1.0
+        chosen.append(int(gaps.argmax()))
+    return tuple(grasps[k] for k in chosen)
 
 
 def follow(skills: Skills, rollout: Rollout, segment: str, path: Array, opening: Array | float) -> None:

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation, Slerp
 from blueprint.model.task import Family, Task
 from blueprint.skills import motion, team
 from blueprint.skills.approach import Approach
-from blueprint.skills.families import Proposal, Way, family
+from blueprint.skills.families import Proposal, Way
 from blueprint.skills.grasp import available
 from blueprint.skills.mounting import edge_distance
 from blueprint.skills.placement import footprint, targets
@@ -40,19 +40,14 @@ JUMP_RAD = 0.35  # more between two steps is another posture of the arm
 
 
 def propose(scene: TaskScene, name: Family, rng: np.random.Generator) -> Iterator[Proposal]:
-    """For every object with room for two hands, a free region, as for `place_region`. Nothing for one arm."""
-    if len(scene.team) < 2:
-        return
-    for offer in family("place_region").propose(scene, "place_region", rng):
-        wide = float(
-            np.ptp(
-                footprint(scene.cell, offer.object, scene.cell.pose(scene.cell.home_qpos, offer.object)), axis=0
-            ).max()
-        )
+    """A free region for every object that has room for two hands."""
+    for offer in team.regions(scene, name, rng):
+        outline = footprint(scene.cell, offer.object, scene.cell.pose(scene.cell.home_qpos, offer.object))
+        wide = float(np.ptp(outline, axis=0).max())
         if offer.goal is not None and wide < HANDS_M:
-            offer = replace(offer, goal=None, reason=f"it is {100 * wide:.0f} cm wide: no room for two hands")
-        goal = offer.goal and offer.goal.model_copy(update={"family": "carry"})
-        yield replace(offer, goal=goal, id=f"carry-{offer.object}")
+            yield replace(offer, goal=None, reason=f"it is {100 * wide:.0f} cm wide: no room for two hands")
+        else:
+            yield offer
 
 
 def arrange(scene: TaskScene, task: Task, qpos: Array, rng: np.random.Generator) -> Array:

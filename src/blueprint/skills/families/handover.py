@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from scipy.spatial.transform import Rotation
 from blueprint.geometry.transforms import invert
 from blueprint.model.task import Family, Task
 from blueprint.skills import team
-from blueprint.skills.approach import Approach, approach_path
-from blueprint.skills.families import Proposal, Way, family
-from blueprint.skills.grasp import Grasp
+from blueprint.skills.approach import LIFT_M, LINE_STEPS, Approach, approach_path, raised
+from blueprint.skills.families import Proposal, Way
+from blueprint.skills.grasp import Grasp, available
+from blueprint.skills.planning import plan
 from blueprint.skills.primitives import Held, SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
@@ -31,7 +32,7 @@ TEMPLATES: dict[Family, tuple[str, ...]] = {
 }
 HANDS_M = 0.06  # between the tool points of the two hands on the object
 GIVES, ASKED = 6, 18  # grasps of the giver that are tried, of the taker that are asked whether they lead to the goal
-ENOUGH, HOPELESS = 8, 6  # grasps that lead there are enough; that do not, one after the other, and none will
+ENOUGH, HOPELESS = 10, 7  # grasps that lead there are enough; that do not, one after the other, and none will
 TRIED_STEPS = 20  # of inverse kinematics for a place to meet: those that are easily reached suffice
 BACKWARD = -0.2  # cosine up to which the taking hand may point back at its own arm
 HEIGHTS_M = (0.28, 0.36)  # of the presented object's frame above where it stood
@@ -40,12 +41,8 @@ SHIFTS_M = ((0.0, 0.0), (0.0, 0.08), (0.0, -0.08), (0.06, 0.0), (-0.06, 0.0))  #
 
 
 def propose(scene: TaskScene, name: Family, rng: np.random.Generator) -> Iterator[Proposal]:
-    """For every object, a free region, as for `place_region`. Nothing for one arm."""
-    if len(scene.team) < 2:
-        return
-    for offer in family("place_region").propose(scene, "place_region", rng):
-        goal = offer.goal and offer.goal.model_copy(update={"family": "handover"})
-        yield replace(offer, goal=goal, id=f"handover-{offer.object}")
+    """A free region for every object."""
+    return team.regions(scene, name, rng)
 
 
 def arrange(scene: TaskScene, task: Task, qpos: Array, rng: np.random.Generator) -> Array:
@@ -57,9 +54,9 @@ def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -
     for giver, taker in itertools.permutations(range(len(scene.team)), 2):
         leading = _leading(scene, task, start, taker, rng)
         trials = Trials(scene.simulator, scene.team[giver])
-        for approach in itertools.islice(scene.ways_to(task.object, start, giver), GIVES if leading else 0):
+        for approach in itertools.islice(_giving(scene, task.object, start, giver), GIVES if leading else 0):
             held = trials.grasp(task.object, approach, start)
-            found = None if held is None else _meeting(scene, task.object, start, giver, taker, held, leading)
+            found = None if held is None else _meeting(scene, task.object, start, giver, taker, approach, held, leading)
             if found is not None:
                 yield Handover(scene, task, giver, taker, approach, found, start, rng)
 
@@ -148,11 +145,18 @@ class Handover:
         team.travel(skills, giver, "retreat", team.parks(skills), opening)
 
 
+def _giving(scene: TaskScene, name: str, start: Array, giver: int) -> Iterator[Approach]:
+    """Approaches to grasps all over the object, so that there is room for another hand."""
+    skills = scene.team[giver]
+    free = available(skills.cell, skills.gripper, name, team.spread(scene.grasps(name, giver), ASKED), start)
+    return skills.ways(name, free, start)
+
+
 def _leading(scene: TaskScene, task: Task, start: Array, taker: int, rng: np.random.Generator) -> list[Grasp]:
-    """Grasps with which the taker could put the object down at the goal, spread over those that it has, best first."""
+    """Grasps with which the taker could put the object down at the goal, spread over the object."""
     goal = task.goal.model_copy(update={"family": "place_region"})
-    some, found = scene.grasps(task.object, taker), list[Grasp]()
-    for asked, grasp in enumerate(some[:: max(1, len(some) // ASKED)]):
+    found: list[Grasp] = []
+    for asked, grasp in enumerate(team.spread(scene.grasps(task.object, taker), ASKED)):
         if len(found) == ENOUGH or (asked == HOPELESS and not found):
             break
         held = Held(task.object, invert(grasp.T_object_tool), grasp.width, grasp.opening)
@@ -162,19 +166,31 @@ def _leading(scene: TaskScene, task: Task, start: Array, taker: int, rng: np.ran
 
 
 def _meeting(
-    scene: TaskScene, name: str, start: Array, giver: int, taker: int, held: Held, leading: list[Grasp]
+    scene: TaskScene,
+    name: str,
+    start: Array,
+    giver: int,
+    taker: int,
+    approach: Approach,
+    held: Held,
+    leading: list[Grasp],
 ) -> Meeting | None:
-    """The first place, of those between the bases, where both arms reach the object without touching each other."""
+    """The first place, of those between the bases, where both arms can bring their hands to the object."""
     gives, takes = scene.team[giver], scene.team[taker]
     given = invert(held.T_tool_object)
     apart = [g for g in leading if np.linalg.norm(g.T_object_tool[:3, 3] - given[:3, 3]) >= HANDS_M]
-    for T_object in _places(scene, name, start, giver, taker) if apart else ():
+    up = gives.arm.line(
+        approach.T_world_tool, raised(approach.T_world_tool, LIFT_M), approach.path[-1], steps=LINE_STEPS
+    )
+    if up is None or not apart:
+        return None
+    for T_object in _places(scene, name, start, giver, taker):
         joints = gives.arm.solve(T_object @ given, gives.arm.home, iterations=TRIED_STEPS)
         if joints is None:
             continue
         gives.world.place(start)
         with gives.world.holding(name, held.T_tool_object):
-            if not gives.world.clear(joints, held.width):
+            if not gives.world.clear(joints, held.width) or plan(gives.world, up[-1], joints, held.width) is None:
                 continue
         qpos = gives.cell.with_pose(start, name, T_object)
         qpos[gives.cell.arm_qpos], qpos[gives.cell.finger_qpos] = joints, gives.cell.finger_positions(held.width)
@@ -187,8 +203,10 @@ def _meeting(
             if path is None:
                 continue
             with takes.world.ignoring(name):
-                if all(takes.world.clear(at, grasp.opening) for at in path):
-                    return Meeting(joints, grasp)
+                if not all(takes.world.clear(at, grasp.opening) for at in path):
+                    continue
+            if plan(takes.world, takes.arm.home, path[0], grasp.opening) is not None:
+                return Meeting(joints, grasp)
     return None
 
 
