@@ -362,3 +362,20 @@ def test_the_dataset_says_which_episodes_are_siblings(inputs: Inputs, tmp_path: 
     parts = json.loads(made.path("dataset/sidecar/splits.json").read_text())
     assert parts["train"] == list(range(6)) and parts["seed"] == 42
     assert check_dataset(made.path("dataset")) == []
+
+
+PAGE = Path(__file__).parents[2] / "docs/data_packs.md"
+
+
+def test_every_line_of_code_on_the_page_reads_something(dataset_of_full: Dataset) -> None:
+    text = PAGE.read_text()
+    preamble = text.partition("```python\n")[2].partition("```")[0]
+    scope: dict[str, Any] = {}
+    exec(preamble.replace('"outputs/dataset"', repr(str(dataset_of_full.path("dataset")))), scope)
+    table = [line for line in text.splitlines() if line.startswith("| ") and "`" in line]
+    snippets = [line.rstrip("| ").rpartition("| `")[2].rstrip("`") for line in table]
+    assert len(snippets) >= 24
+    for snippet in snippets:
+        if "OpenEXR" not in snippet:  # not among the project's packages
+            exec(f"found = {snippet}", scope)
+            assert scope["found"] is not None and np.size(scope["found"]) > 0, snippet
