@@ -41,3 +41,9 @@ def test_a_higher_level_varies_more() -> None:
     assert 0 < spread[0] < 0.7 * spread[1] < 0.7 * spread[2]
     tables = [sum("world" in look(level, s).textures for s in range(100)) for level in ("low", "medium", "high")]
     assert tables[0] < tables[1] < tables[2]
+
+
+def test_objects_keep_their_textures_below_the_highest_level() -> None:
+    """An instruction names them by what they look like."""
+    assert all(set(look("medium", seed).textures) <= {"world"} for seed in range(50))
+    assert any(set(look("high", seed).textures) - {"world"} for seed in range(50))

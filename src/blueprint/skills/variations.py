@@ -39,6 +39,8 @@ AMBIENT = 0.5  # +- of the light without direction
 BRIGHTNESS = (0.4, 1.4)  # of a lamp, around 1
 WARMTH = 0.3  # more red and less blue, or the other way round
 TINT = 0.25  # +- of each colour of a body
+# share of the objects with another texture: below `high` they look like what the instruction calls them
+OBJECT_TEXTURES: dict[Level, float] = {"none": 0.0, "low": 0.0, "medium": 0.0, "high": 0.25}
 SHIFT_M, TURN_RAD, FOCAL = 0.015, np.deg2rad(2.0), 0.03  # of a camera: a mount put back by hand, a recalibration
 SHOT, READ = 0.022, 0.012  # of a webcam in a dim room; half of it in a bright one
 DEPTH_M = 0.0038  # at 1 m: twice that of a structured-light sensor (Nguyen et al. 2012, see `geometry.sensor_noise`)
@@ -69,7 +71,7 @@ def draw_look(rng: np.random.Generator, level: Level, bodies: Sequence[str], cam
         textures={
             name: TEXTURES[int(rng.integers(len(TEXTURES)))]
             for name in bodies
-            if rng.uniform() < (share if name == "world" else share / 4)
+            if rng.uniform() < (share if name == "world" else OBJECT_TEXTURES[level])
         },
         cameras={name: _shift(rng, share) for name in cameras},
         noise=SensorNoise(
