@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import mujoco
 import numpy as np
 
-from blueprint.model.variation import TEXTURES, Look
-from blueprint.skills.variations import draw_look
+from blueprint.model.scene import Ranges, SceneBody
+from blueprint.model.spatial import Pose
+from blueprint.model.variation import TEXTURES, Look, PhysicsDraw
+from blueprint.skills.variations import draw_look, draw_physics
 
 BODIES, CAMERAS = ("world", "cup", "box"), ("scene", "wrist")
 
@@ -47,3 +50,40 @@ def test_objects_keep_their_textures_below_the_highest_level() -> None:
     """An instruction names them by what they look like."""
     assert all(set(look("medium", seed).textures) <= {"world"} for seed in range(50))
     assert any(set(look("high", seed).textures) - {"world"} for seed in range(50))
+
+
+MODEL = """<mujoco><worldbody>
+<body name="cup"><freejoint/><geom size=".1"/></body>
+<body name="box"><freejoint/><geom size=".1"/><body name="box/lid"><joint name="box/hinge"/><geom size=".1"/></body></body>
+<body name="left"><geom size=".1"/></body><body name="right"><geom size=".1"/></body></worldbody></mujoco>"""
+
+
+def physics(level: str, seed: int) -> PhysicsDraw | None:
+    weighed = Ranges(mass=(0.95, 1.05), friction=(0.85, 1.15), restitution=(1, 1), center_of_mass_m=0, source="")
+    make = lambda name, joints, ranges: SceneBody(  # noqa: E731
+        name=name,
+        text=name,
+        joints=joints,
+        prim_path="/",
+        mass_kg=1,
+        dims_m=(1, 1, 1),
+        pose=Pose(),
+        collider_count=1,
+        ranges=ranges,
+    )
+    bodies = (make("cup", (), weighed), make("box", ("box/hinge",), None))
+    model = mujoco.MjModel.from_xml_string(MODEL)
+    return draw_physics(np.random.default_rng(seed), level, model, bodies, ("left", "right"))  # type: ignore[arg-type]
+
+
+def test_physics_stay_within_each_bodys_own_ranges() -> None:
+    assert physics("none", 0) is None
+    drawn = [physics("high", seed) for seed in range(100)]
+    masses = {name: [d.mass[name] for d in drawn if d] for name in ("cup", "box", "box/lid")}
+    assert 0.95 <= min(masses["cup"]) < 0.96 and 1.04 < max(masses["cup"]) <= 1.05
+    assert 0.8 <= min(masses["box"]) < 0.83 and 1.17 < max(masses["box"]) <= 1.2
+    assert masses["box"] == masses["box/lid"], "what hangs together is drawn together"
+    assert all(d is not None and d.friction["left"] == d.friction["right"] for d in drawn)
+    assert all(d is not None and 0.7 <= d.damping["box/hinge"] <= 1.3 for d in drawn)
+    low = physics("low", 3)
+    assert low is not None and max(abs(factor - 1) for factor in low.mass.values()) <= 0.2 / 3 + 1e-5
