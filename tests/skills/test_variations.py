@@ -54,7 +54,8 @@ def test_objects_keep_their_textures_below_the_highest_level() -> None:
 
 MODEL = """<mujoco><worldbody>
 <body name="cup"><freejoint/><geom size=".1"/></body>
-<body name="box"><freejoint/><geom size=".1"/><body name="box/lid"><joint name="box/hinge"/><geom size=".1"/></body></body>
+<body name="box"><freejoint/><geom size=".1"/>
+  <body name="box/lid"><joint name="box/hinge"/><geom size=".1"/></body></body>
 <body name="left"><geom size=".1"/></body><body name="right"><geom size=".1"/></body></worldbody></mujoco>"""
 
 
