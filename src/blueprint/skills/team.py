@@ -135,12 +135,13 @@ def travel(skills: Skills, rollout: Rollout, segment: str, ends: Sequence[Array]
     raise SkillError("no_path", f"no collision-free motion to {segment}")
 
 
-def parks(skills: Skills) -> list[Array]:
-    """Where an arm may wait: at home, or turned away from there about its first joint."""
+def parks(skills: Skills, spot: Array) -> list[Array]:
+    """Where an arm may wait, farthest from where another works (2,) first: home, and turned about its first joint."""
     first = np.eye(len(skills.arm.home))[0]
     low, high = skills.cell.arm_range[0]
     turned = [skills.arm.home + turn * first for turn in (0.0, *PARK_TURNS_RAD)]
-    return [joints for joints in turned if low < joints[0] < high]
+    inside = [joints for joints in turned if low < joints[0] < high]
+    return sorted(inside, key=lambda joints: -float(np.linalg.norm(skills.arm.tool_pose(joints)[:2, 3] - spot)))
 
 
 def close(rollouts: Sequence[Rollout], openings: Sequence[float]) -> None:

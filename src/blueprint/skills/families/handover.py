@@ -133,7 +133,7 @@ class Handover:
         team.require_held(taker, name, "grasp_missed")
 
     def _leave(self, giver: Rollout, opening: float) -> None:
-        """The giver lets go, draws back and goes home. Raises SkillError."""
+        """The giver lets go, draws back and gets out of the way. Raises SkillError."""
         skills = self.scene.team[self.giver]
         team.let_go([giver], [opening])
         skills.world.place(giver.qpos)
@@ -142,7 +142,8 @@ class Handover:
             raise SkillError("no_ik", "the giving hand cannot draw back")
         team.follow(skills, giver, "retreat", back, opening)
         skills.world.place(giver.qpos)
-        team.travel(skills, giver, "retreat", team.parks(skills), opening)
+        spot = np.array(self.task.goal.center)
+        team.travel(skills, giver, "retreat", team.parks(skills, spot), opening)
 
 
 def _giving(scene: TaskScene, name: str, start: Array, giver: int) -> Iterator[Approach]:
