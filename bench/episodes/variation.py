@@ -24,7 +24,7 @@ from blueprint.stages.tasks import TasksConfig, tasks
 from blueprint.stages.workcell import WorkcellConfig, workcell
 
 CAPTURE = "posecnn_ycb_1"
-COUNT = 60
+COUNT = 30
 MEDIUM = Vary(physics="medium", objects="medium", goals="medium")
 COLLAPSE = 0.05  # of first attempts that variation may cost
 
