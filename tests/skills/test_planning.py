@@ -65,7 +65,7 @@ def test_a_planned_path_is_free_between_its_checks_too(cell: Cell, world: Collis
     assert not free(world, np.stack(ends), OPENING)  # the cracker box stands in between
     path = plan(world, start, goal, OPENING)
     assert path is not None and len(path) > 2
-    rows, _ = path.rows()
+    rows, _, _ = path.rows()
     np.testing.assert_array_equal(rows[[0, -1]], [start, goal])
     assert touching(cell, rows, 0.003) == 0
 

@@ -28,6 +28,7 @@ Array = NDArray[np.float64]
 ROBOT, SCENE, CARRIED, SELF, ARM, HAND = 1, 2, 4, 8, 16, 32
 SIGHT_M = 0.03  # how far `sight` looks around the arm: further costs more than the longer steps save
 HULL_EXCESS = 1.15  # a link whose hull is at most this much larger than its pieces together is taken for its hull
+CARRIED_M = 0.3  # what is carried ends within this of the hand's frame
 CLEARANCE_M = 0.004  # tracking error of the servos plus contact softness, kept from everything not to be touched
 
 
@@ -214,14 +215,20 @@ class CollisionWorld:
         return levers
 
     @cached_property
-    def reach(self) -> float:
-        """No point of the arm is ever farther than this from any of its joints [m]; 0.3 m are for what it carries."""
+    def reaches(self) -> Array:
+        """(n,) no point of the arm, or of what it carries, is ever farther than this from each joint [m]."""
         model, cell = self._model, self.cell
-        links = sorted(cell.robot_bodies)[1:]
-        chain = float(np.linalg.norm(model.body_pos[links], axis=1).sum())
-        geoms = np.concatenate([self._geoms[body] for body in links])
-        size = float((np.linalg.norm(model.geom_pos[geoms], axis=1) + model.geom_rbound[geoms]).max())
-        return chain + max(size, 0.3)
+        out = np.zeros(len(cell.robot.joints))
+        for k, name in enumerate(cell.robot.joints):
+            root = int(model.jnt_bodyid[cell.joint(name)])
+            away = {root: 0.0}
+            for body in sorted(_subtree(model, root)):
+                if body != root:
+                    away[body] = away[int(model.body_parentid[body])] + float(np.linalg.norm(model.body_pos[body]))
+                geoms = self._geoms[body]
+                size = np.linalg.norm(model.geom_pos[geoms], axis=1) + model.geom_rbound[geoms]
+                out[k] = max(out[k], away[body] + size.max(initial=CARRIED_M if body in self._hand else 0.0))
+        return out
 
     def blocking(self, joints: Array, opening: float) -> list[tuple[str, str]]:
         """Names of the pairs of bodies that are too close, for messages."""

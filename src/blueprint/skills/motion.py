@@ -22,7 +22,7 @@ Ints = NDArray[np.int64]
 FINE_S = 1e-3  # about the step at which signals are computed before they are sampled at the control rate
 CURVE_SHARE = 0.7  # of the acceleration that a bend may take; the rest is left for speeding up and braking
 LINE_GRID, BEND_GRID = 24, 8  # intervals per straight section and per bend
-BEND_ROWS = 6  # rows by which a bend is described to who checks it
+BULGE_RAD = 0.002  # how far a bend may leave the lines between the points by which it is checked
 
 
 @dataclass(frozen=True)
@@ -80,25 +80,28 @@ class Path:
                 found.append((self.corners[k + 1] - c * along, along, (after - along) / (2 * c), 2 * c, k + 1))
         return found
 
-    def rows(self) -> tuple[Array, Ints]:
-        """(M, n) the path as a polyline; (M - 1,) the corner within whose reach each of its lines is, -1 = of none.
+    def rows(self) -> tuple[Array, Ints, Array]:
+        """(M, n) points of the path; (M - 1,) the corner within whose reach each line between them is, -1 = of none;
+        (M - 1, n) how far the path leaves each line [rad].
 
         The reach of a corner is half of its shorter side, however far it is rounded.
         """
         sides = np.diff(self.corners, axis=0)
         lengths = np.linalg.norm(sides, axis=1)
-        t = np.linspace(0.0, 1.0, BEND_ROWS + 1)[:, None]
-        rows, corner = [self.corners[:1]], []
+        still = np.zeros((1, self.corners.shape[1]))
+        rows, corner, bulge = [self.corners[:1]], [-1], [still]
         for k in range(1, len(self.corners) - 1):
             at, half = self.corners[k], min(lengths[k - 1], lengths[k]) / 2
             before, after = half * sides[k - 1] / lengths[k - 1], half * sides[k] / lengths[k]
             cut = 0.0 if self.blends is None else 2 * float(self.blends[k])
-            bend = at - (1 - t) ** 2 * cut * before + t**2 * cut * after if cut else at[None]
-            ends = (at - before)[None], (at + after)[None]
-            part = np.concatenate([bend] if cut == 1.0 else [ends[0], bend, ends[1]])
-            rows.append(part)
-            corner += [-1, *[k] * (len(part) - 1)]
-        return np.concatenate([*rows, self.corners[-1:]]), np.array([*corner, -1])
+            height = cut / 4 * np.abs(after - before)
+            count = max(1, int(np.ceil(np.sqrt(height.max() / BULGE_RAD))))
+            t = np.linspace(0.0, 1.0, count + 1)[:, None]
+            bend = at - (1 - t) ** 2 * cut * before + t**2 * cut * after
+            rows += [(at - before)[None], bend, (at + after)[None]]
+            corner += [k] * (count + 2) + [-1]
+            bulge += [still, np.tile(height / count**2, (count, 1)), still, still]
+        return np.concatenate([*rows, self.corners[-1:]]), np.array(corner), np.concatenate(bulge)
 
 
 @dataclass(frozen=True)

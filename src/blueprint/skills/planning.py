@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 # distance between checks of the search, and berth it gives the scene beyond the clearance [m], in turn
 TRIALS = ((0.07, 0.01), (0.05, 0.005), (0.05, 0.01), (0.03, 0.005), (0.03, 0.0), (0.02, 0.0), (0.01, 0.0), (0.01, 0.0))
 TRIES = 400  # to grow a tree, before all is begun anew with other samples and closer checks
-BACK_M, BACK_STEPS = 0.06, 5  # in which, and how often, the hand is drawn back
+BACK_M, BACK_STEPS = 0.1, 3  # in which, and how often, the hand is drawn back
 DAMPING = 0.01  # of the inverse Jacobian near singular configurations
 RANGE_M = 0.5  # longest tree edge
 SHORTCUTS = 12
@@ -92,17 +92,18 @@ def plan(world: CollisionWorld, start: Array, goal: Array, opening: float, *, se
 def _certified(world: CollisionWorld, corners: Array, opening: float) -> Path | None:
     """The path along corners (W, n), each rounded as far as that is certain to be free; None if a line is not."""
     blends = np.array([0.0, *[BLENDS[0]] * (len(corners) - 2), 0.0])
-    rows, corner = Path(corners, blends).rows()
-    check = np.ones(len(corner), dtype=bool)
-    while check.any():
+    again: NDArray[np.int64] | None = None
+    while True:
+        rows, corner, bulge = Path(corners, blends).rows()
+        check = np.ones(len(corner), dtype=bool) if again is None else np.isin(corner, again)
         k = corner[check]
-        bad = np.unique(k[blocked(world, rows[:-1][check], rows[1:][check], opening, k < 0)])
+        bad = np.unique(k[blocked(world, rows[:-1][check], rows[1:][check], opening, k < 0, bulge[check])])
+        if not len(bad):
+            return Path(corners, blends)
         if (bad < 0).any() or (blends[bad] == 0.0).any():
             return None
         blends[bad] = [BLENDS[BLENDS.index(blend) + 1] for blend in blends[bad]]
-        rows, corner = Path(corners, blends).rows()
-        check = np.isin(corner, bad)
-    return Path(corners, blends)
+        again = bad
 
 
 class _Tree:

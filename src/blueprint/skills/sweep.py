@@ -1,9 +1,10 @@
 """Whether the arm can move along straight lines without touching anything, for certain and between the checks too.
 
 Between two checked configurations a point of the arm leaves the chord between its two positions by at most
-`bend = (sum |dq|)^2 R / 8` (its acceleration per unit of path is bounded by (sum |dq|)^2 times its distance R to the
-farthest axis). Two bodies whose distance is d0 at one end and d1 at the other therefore stay apart if d0 + d1 exceeds
-their chord by 2 bend. Intervals for which that is not known are halved.
+`bend = sum_jk |dq_j| |dq_k| R_max(j,k) / 8`, R_k its distance to joint k: an eighth of its largest acceleration, in
+which joints j and k, j before k, share the term axis_j x (axis_k x arm_k). Two bodies whose distance is d0 at one end
+and d1 at the other therefore stay apart if d0 + d1 exceeds their chord by 2 bend. Intervals for which that is not known
+are halved.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-STEP_M = 0.06  # between first checks, by the arm's levers; what fails is halved
+STEP_M = 0.045  # between first checks, by the arm's levers; what fails is halved
 SHORTEST_M = 1e-3  # an interval shorter than this that is not certain counts as blocked
 SLACK_M = 5e-4  # MuJoCo's distances between convex shapes are exact to this
 
@@ -57,9 +58,12 @@ def free(world: CollisionWorld, rows: Array, opening: float) -> bool:
     return not blocked(world, rows[:-1], rows[1:], opening, np.ones(len(rows) - 1, dtype=bool)).any()
 
 
-def blocked(world: CollisionWorld, starts: Array, ends: Array, opening: float, essential: Bools) -> Bools:
+def blocked(
+    world: CollisionWorld, starts: Array, ends: Array, opening: float, essential: Bools, bulge: Array | None = None
+) -> Bools:
     """(K,) for each straight line from `starts` to `ends` (K, n) whether it is not certain to be free.
 
+    bulge: (K, n) how far the motion may leave each line on its way [rad], None = not at all
     essential: (K,) lines whose block makes the others not matter: they are then left False where not yet known
     """
     gaps, found = ends - starts, np.zeros(len(starts), dtype=bool)
@@ -67,6 +71,7 @@ def blocked(world: CollisionWorld, starts: Array, ends: Array, opening: float, e
     line = np.repeat(np.arange(len(starts)), counts)
     low = np.arange(len(line)) - np.repeat(np.cumsum(counts) - counts, counts)
     low, high = low / counts[line], (low + 1) / counts[line]
+    aside = np.zeros(len(starts)) if bulge is None else bulge @ world.reaches
     rows: dict[bytes, int] = {}
     sights: Sights | None = None
     while len(line):
@@ -85,7 +90,7 @@ def blocked(world: CollisionWorld, starts: Array, ends: Array, opening: float, e
         left, right = np.array([rows[key] for key in keys]).reshape(2, -1)
         found[line[~(sights.clear[left] & sights.clear[right])]] = True
         steps = q[1] - q[0]
-        unsure = ~_certain(world, sights, left, right, steps) & ~found[line]
+        unsure = ~_certain(world, sights, left, right, steps, aside[line]) & ~found[line]
         found[line[unsure & (np.linalg.norm(steps * world.levers, axis=1) < SHORTEST_M)]] = True
         if (found & essential).any():
             return found
@@ -96,15 +101,20 @@ def blocked(world: CollisionWorld, starts: Array, ends: Array, opening: float, e
     return found
 
 
-def _certain(world: CollisionWorld, sights: Sights, left: Ints, right: Ints, steps: Array) -> Bools:
-    """(I,) for each interval from sight `left` (I,) to sight `right` (I,) whether nothing can touch inside it."""
+def _certain(world: CollisionWorld, sights: Sights, left: Ints, right: Ints, steps: Array, aside: Array) -> Bools:
+    """(I,) for each interval from sight `left` (I,) to sight `right` (I,) whether nothing can touch inside it.
+
+    steps: (I, n) [rad]; aside: (I,) what the motion adds to that [m]
+    """
     position, turn = sights.position, sights.turn
-    slack = 2 * (np.abs(steps).sum(axis=1) ** 2 * world.reach / 8 + SLACK_M)
+    turns = np.abs(steps)
+    bend = (turns * (2 * np.cumsum(turns, axis=1) - turns)) @ world.reaches / 8
+    slack = 2 * (bend + aside + SLACK_M)
     scene = np.full(position.shape[:2], world.sight_m)
     outside = sights.near[:, 1] < 0
     np.minimum.at(scene, (sights.index[outside], sights.near[outside, 0]), sights.distance[outside])
     needed = _chords(position, turn, left, right, world.radii) + slack[:, None]
-    certain = (scene[left] + scene[right] > needed).all(axis=1)
+    certain = np.asarray((scene[left] + scene[right] > needed).all(axis=1))
     index, near, apart = sights.index[~outside], sights.near[~outside], sights.distance[~outside]
     codes = near[:, 0] * position.shape[1] + near[:, 1]
     for code in set(codes.tolist()):
@@ -114,7 +124,7 @@ def _certain(world: CollisionWorld, sights: Sights, left: Ints, right: Ints, ste
         frame = turn[:, a].transpose(0, 2, 1)
         relative = (frame @ (position[:, b] - position[:, a])[:, :, None])[..., 0]
         chord = _chords(relative, frame @ turn[:, b], left, right, world.radii[b])
-        certain &= distance[left] + distance[right] > chord + slack
+        certain = certain & (distance[left] + distance[right] > chord + slack)
     return certain
 
 
