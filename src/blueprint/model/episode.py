@@ -21,6 +21,9 @@ FailureCause = Literal[
     "missed_goal",
     "disturbed",
     "unstable_start",
+    "excess_force",
+    "gripped",
+    "lifted",
 ]
 
 

@@ -14,7 +14,7 @@ from blueprint.skills.cell import Cell
 
 Array = NDArray[np.float64]
 
-SEGMENTS = ("reach", "approach", "grasp", "lift", "move", "place", "release", "retreat", "rest", "recover")
+SEGMENTS = ("reach", "approach", "grasp", "lift", "move", "place", "release", "retreat", "rest", "recover", "push")
 
 
 @dataclass

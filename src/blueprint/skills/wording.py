@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from blueprint.model.spatial import Vec2
 from blueprint.model.task import Goal
+from blueprint.skills.cell import Cell
 from blueprint.skills.families import family
 from blueprint.skills.scene import TaskScene
 
@@ -62,7 +63,7 @@ class Wording:
             name: cell.pose(qpos, name)[:2, 3] if name in cell.objects else np.array(body.pose.position[:2])
             for name, body in scene.bodies.items()
         }
-        joints = {joint: _words(joint) for body in scene.bodies.values() for joint in body.joints}
+        joints = {joint: _part(cell, body.name, joint) for body in scene.bodies.values() for joint in body.joints}
         return Wording(spoken_names(texts, places, right) | joints, scene.table, right)
 
     def of_goal(self, name: str, goal: Goal, rng: np.random.Generator) -> str:
@@ -96,6 +97,9 @@ def viewers_right(model: mujoco.MjModel, camera: str = "scene") -> Array:
     return right / np.linalg.norm(right)
 
 
-def _words(joint: str) -> str:
-    """A joint's name in the MJCF as words: its last part, without what says that it is a joint."""
-    return joint.rpartition("/")[2].removesuffix("_joint").replace("_", " ")
+def _part(cell: Cell, owner: str, joint: str) -> str:
+    """What moves on a joint, in words: the name of its body without that of the thing that it belongs to."""
+    name = cell.model.body(int(cell.model.jnt_bodyid[cell.joint(joint)])).name.rpartition("/")[2]
+    while name.startswith(f"{owner}_"):
+        name = name.removeprefix(f"{owner}_")
+    return name.replace("_", " ")

@@ -18,6 +18,7 @@ from blueprint.model.artifacts import SimScene, Workcell
 if TYPE_CHECKING:
     from blueprint.backends.robot_mjcf import Mounting
     from blueprint.backends.robots import InstalledRobot
+    from blueprint.model.scene import SceneBody
     from blueprint.skills.cell import Cell
     from blueprint.skills.grasp import Grasp
 
@@ -53,17 +54,20 @@ def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
 
     installed = [robots.ensure(sheet.name) for sheet in arms_of(cfg.robots or (cfg.robot,))]
     names = tuple(body.name for body in simscene.bodies if body.movable)
-    if not names:
-        raise InfeasibleError("nothing in the scene can be carried", "every object is anchored, soft or has joints")
+    jointed = tuple(body for body in simscene.bodies if body.joints)
+    if not names and not jointed:
+        raise InfeasibleError("nothing in the scene can be carried or opened", "every object is anchored or soft")
     mountings = _choose_bases(simscene, installed, names, cfg, out / "probe")
     arms = robot_mjcf.mount_all(simscene.path(simscene.mjcf), mountings, out)
     cell = Cell.load(out / "workcell.xml", arms, names)
     reached = [_reachable(view, cfg) for view in cell.views]
     reachable = {name: any(by_arm[name] for by_arm in reached) for name in names}
+    table = np.array(simscene.table_polygon)
+    reachable |= {body.name: any(_workable(view, body, table, cfg) for view in cell.views) for body in jointed}
     if not any(reachable.values()):
         widest = max(arm.gripper.max_opening_m for arm in arms)
         raise InfeasibleError(
-            f"{' and '.join(arm.title for arm in arms)} can grasp none of: {', '.join(names)}",
+            f"{' and '.join(arm.title for arm in arms)} can grasp none of: {', '.join(reachable)}",
             f"the gripper opens {1000 * widest:.0f} mm; bring smaller objects or another robot",
         )
     return Workcell(
@@ -88,6 +92,7 @@ def _choose_bases(
     from blueprint.backends import robot_mjcf
     from blueprint.skills.cell import Cell
     from blueprint.skills.ik import ArmKinematics
+    from blueprint.skills.jointed import outline
     from blueprint.skills.mounting import Mount, best_mount
     from blueprint.skills.placement import footprint
 
@@ -99,9 +104,11 @@ def _choose_bases(
         cell = Cell.load(probe / "workcell.xml", arm, names)
         qpos = cell.home_qpos
         outlines = [footprint(cell, name, cell.pose(qpos, name)) for name in names]
+        outlines += [outline(cell, body.name) for body in simscene.bodies if body.anchored or body.joints]
         targets = [
             [g.tool(cell.pose(qpos, name)) for g in some[:TARGETS_PER_OBJECT]] for name, some in _grasps(cell, cfg)
         ]
+        targets += _handles(cell, simscene, cfg)
         targets += _work_area(outlines) + (_handover(outlines) if len(installed) > 1 else [])
         found = best_mount(
             ArmKinematics(cell), targets, polygon, outlines, camera, reach_m=one.robot.reach, taken=chosen
@@ -150,6 +157,28 @@ def _turned(T: Array, yaw: float) -> Array:
     out = turn @ T
     out[:3, 3] = T[:3, 3]
     return out
+
+
+def _handles(cell: Cell, simscene: SimScene, cfg: WorkcellConfig) -> list[list[Array]]:
+    """Tool poses at what opens, turns or is pressed."""
+    from blueprint.skills.grasp import gripper_shape
+    from blueprint.skills.jointed import Jointed
+    from blueprint.skills.strokes import probes
+
+    gripper, rng = gripper_shape(cell), np.random.default_rng(cfg.seed)
+    parts = [part for body in simscene.bodies for part in Jointed.parts_of(cell, body)]
+    return [poses for part in parts for poses in probes(cell, part, gripper, rng)]
+
+
+def _workable(cell: Cell, body: SceneBody, table: Array, cfg: WorkcellConfig) -> bool:
+    """Whether the arm can move some joint of the body."""
+    from blueprint.skills.jointed import Jointed
+    from blueprint.skills.primitives import Skills
+    from blueprint.skills.strokes import strokes
+
+    skills, rng = Skills.of(cell, table), np.random.default_rng(cfg.seed)
+    moved = (next(strokes(skills, part, cell.home_qpos, part.far, rng), None) for part in Jointed.parts_of(cell, body))
+    return any(stroke is not None for stroke in moved)
 
 
 def _grasps(cell: Cell, cfg: WorkcellConfig) -> list[tuple[str, tuple[Grasp, ...]]]:

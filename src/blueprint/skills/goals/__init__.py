@@ -32,6 +32,14 @@ GOALS: dict[Family, str] = {
     "rearrange": "several",
     "sort": "several",
     "chain": "several",
+    "insert": "insert",
+    "wipe": "wipe",
+    "open": "joints",
+    "close": "joints",
+    "turn": "joints",
+    "press": "joints",
+    "push": "push",
+    "pull": "push",
 }
 
 
