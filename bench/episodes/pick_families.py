@@ -59,9 +59,41 @@ TRAYS = table_of(
     block("blue_block", 0.02, -0.12, (0.02, 0.02, 0.02)),
     block("tall_block", 0.12, -0.06, (0.02, 0.025, 0.045)),
 )
+PEG_M = 0.014  # half the width of the square pegs
+
+
+def socket(name: str, x: float, y: float, play: float) -> str:
+    """A block of 8 cm with a square hole that is wider than the pegs by `play` [m], closed below."""
+    hole, half, high = PEG_M + play / 2, 0.04, 0.045
+    t = (half - hole) / 2
+    walls = "".join(
+        f'<geom type="box" pos="{px:.6f} {py:.6f} {high / 2}" size="{sx:.6f} {sy:.6f} {high / 2}" mass="0.4"/>'
+        for px, py, sx, sy in (
+            (hole + t, 0, t, half),
+            (-hole - t, 0, t, half),
+            (0, hole + t, hole, t),
+            (0, -hole - t, hole, t),
+        )
+    )
+    floor = f'<geom type="box" pos="0 0 0.004" size="{hole:.6f} {hole:.6f} 0.004" mass="0.05"/>'
+    return f'<body name="{name}" pos="{x} {y} 0"><freejoint/>{floor}{walls}</body>'
+
+
+PEGS = table_of(
+    "pegs",
+    block("square_peg", 0.0, -0.12, (PEG_M, PEG_M, 0.045)),
+    socket("loose_socket", -0.18, 0.05, 0.0025),
+    socket("medium_socket", 0.0, 0.08, 0.001),
+    socket("tight_socket", 0.18, 0.05, 0.0003),
+)
+WIPING = table_of(
+    "wiping", block("sponge", 0.0, -0.12, (0.045, 0.03, 0.02)), block("soap_box", 0.1, 0.1, (0.03, 0.02, 0.03))
+)
 SINGLE: tuple[Family, ...] = ("lift", "place_region", "place_beside", "place_on", "place_into")
 MADE: dict[str, tuple[Callable[[Path], SimScene], tuple[Family, ...]]] = {
     "blocks": (lambda folder: imported(BLOCKS, folder), (*SINGLE, "stack", "rearrange", "chain")),
+    "pegs": (lambda folder: imported(PEGS, folder), ("insert",)),
+    "wiping": (lambda folder: imported(WIPING, folder), ("wipe",)),
     "trays": (lambda folder: imported(TRAYS, folder), ("place_into", "sort")),
 }
 ON_CAPTURES: tuple[Family, ...] = (*SINGLE, "rearrange", "chain")

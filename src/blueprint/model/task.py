@@ -42,6 +42,8 @@ class Goal(Model):
     place_on: it rests on `target`, not on the support
     place_into: it rests inside `target`'s opening
     open, close, turn, press: `joint` (MJCF name) of the object has reached `value` from `value_start` [rad or m]
+    insert: it stands at least `height_m` below the rim of `target`'s hole, which is wider than it by `radius_m`
+    wipe: held and pressed lightly, it has gone over a share of `value` of the disc around `center`
     stack, rearrange, sort, chain: every one of `steps` is done, in this order
     """
 

@@ -193,6 +193,12 @@ class Skills:
         outline = footprint(self.cell, name, T_object)
         return min(edge_distance(self.table, point) for point in outline) > EDGE_M
 
+    def carry(self, qpos: Array, start: Array, goal: Array, name: str, T_tool_object: Array) -> motion.Path | None:
+        """A free motion with the object in the hand, from one configuration (n,) to another in a state (nq,)."""
+        self.world.place(qpos)
+        with self.world.holding(name, T_tool_object):
+            return self._plan(start, goal, self.cell.opening(qpos))
+
     def _retreat(self, held: Held, joints: Array) -> Array | None:
         """Configurations out of the opened grasp, back along the hand or straight up, whichever is free."""
         tool = self.arm.tool_pose(joints)

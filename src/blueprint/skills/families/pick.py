@@ -231,6 +231,11 @@ def _opening(cell: Cell, target: str, T_target: Array, middle: Array, top: float
     return best
 
 
+def rim(center: Array, radius: float) -> Array:
+    """(24, 2) corners around a disc, counter-clockwise."""
+    return np.array([center + radius * _unit(a) for a in np.arange(24) * np.pi / 12])
+
+
 def disc(center: Array, radius: float) -> Array:
     """(N, 2) points of a disc, its rim included."""
     rings = [np.zeros((1, 2))]

@@ -253,7 +253,7 @@ def _group_centers(scene: TaskScene, rng: np.random.Generator) -> tuple[tuple[fl
         reach = [np.linalg.norm(spot - _base(scene)) for spot in pair]
         if max(reach) > 0.65 or min(reach) < 0.3:
             continue
-        free = min(outline_gap(pick.disc(spot, GROUP_RADIUS_M), other) for spot in pair for other in outlines)
+        free = min(outline_gap(pick.rim(spot, GROUP_RADIUS_M), other) for spot in pair for other in outlines)
         if free > room:
             best, room = pair, free
     return None if best is None else tuple((round(float(x), 3), round(float(y), 3)) for x, y in best)
