@@ -219,16 +219,19 @@ class Drawing:
 
     def _surface(self, textured: bool, split: bool) -> Program:
         if (textured, split) not in self._programs:
-            self._programs[textured, split] = Program(
-                render_shaders.surface(textured, split), pictures=render_gl.PICTURES, shadows=render_gl.SHADOWS
-            )
             lights = self._lights
+            sources = render_shaders.surface(
+                textured,
+                split,
+                lights=len(lights),
+                key=-1 if self._shadow is None else self._shadow.key,
+                spots=any(not light.directional for light in lights),
+            )
+            self._programs[textured, split] = Program(sources, pictures=render_gl.PICTURES, shadows=render_gl.SHADOWS)
             self._programs[textured, split].set(
                 shadow=np.eye(4) if self._shadow is None else self._shadow.sample,
                 haze=self._haze[0],
                 haze_m=self._haze[1],
-                lights=len(lights),
-                key=-1 if self._shadow is None else self._shadow.key,
             )
             self._programs[textured, split].set_arrays(
                 aim=[[*light.direction, np.cos(np.deg2rad(light.cutoff))] for light in lights],

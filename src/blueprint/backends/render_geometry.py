@@ -24,6 +24,7 @@ mujoco: Any = import_module("mujoco")  # Any: its C extension has no stubs
 SMOOTH = 0.8  # cosine between face and vertex normal below which MuJoCo shades a face flat
 ENDLESS_CELLS = 36  # per side of an endless plane, finer near its middle
 OPAQUE = 0.985  # our planes stand at 0.99, see renderer_mujoco
+STACKS = 4  # along a cylinder: MuJoCo's 16 change only how fine its gloss is
 CASTER_FACES = (32, 80, 500)  # at least, of a part 10 cm in radius, at most; a shadow's texel is 2 mm wide
 CURVED = 4  # as many for what has a texture: captured objects, whose shadows fall on the table close by
 SHUT = 0.75  # share of edges between two faces from which a mesh is taken for the skin of a solid
@@ -320,7 +321,7 @@ def _turned(
 def _cylinder(
     radius: float, half: float, model: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    slices, stacks = model.vis.quality.numslices, model.vis.quality.numstacks
+    slices, stacks = model.vis.quality.numslices, STACKS
     height = np.linspace(-half, half, stacks + 1)
     wall = np.stack([np.full_like(height, radius), height], axis=1)
     pieces = [_turned(wall, np.tile([1.0, 0.0], (len(wall), 1)), slices)]

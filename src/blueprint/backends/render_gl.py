@@ -235,11 +235,12 @@ def bind(unit: int, texture: int) -> None:
 
 
 def picture_layers(pictures: list[NDArray[np.uint8]]) -> None:
-    """Bind (H, W, 3) pictures as the layers of one texture array with mip maps; resized to the largest of them."""
+    """Bind (H, W, 3) pictures as the layers of one texture array with mip maps; resized to the next powers of two."""
     import cv2
 
     GL = gl()
-    width, height = (min(TEXTURE_SIZE, max(p.shape[axis] for p in pictures)) for axis in (1, 0))
+    largest = (max(picture.shape[axis] for picture in pictures) for axis in (1, 0))
+    width, height = (min(TEXTURE_SIZE, 1 << (int(size) - 1).bit_length()) for size in largest)
     layers = [cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) for picture in pictures]
     data = np.ascontiguousarray([cv2.cvtColor(layer, cv2.COLOR_RGB2RGBA) for layer in layers])
     GL.glActiveTexture(GL.GL_TEXTURE0 + PICTURES)

@@ -41,8 +41,6 @@ struct Material {{ vec4 color; vec4 gloss; }};  // rgb, emission; specular, shin
 layout(std430, binding = 1) readonly buffer Materials {{ Material materials[]; }};
 uniform mat4 shadow;    // world -> shadow map
 uniform vec3 eye;
-uniform int lights;
-uniform int key;        // the light that casts the shadow, -1 = none
 uniform vec4 place[{LIGHTS}];      // w = 0: towards the light; w = 1: where it stands
 uniform vec4 aim[{LIGHTS}];        // where a spot shines, cosine of its half angle
 uniform vec4 fade[{LIGHTS}];       // attenuation: constant, linear, quadratic; exponent of a spot
@@ -59,14 +57,14 @@ TEXTURED flat out float layer;
 vec3 light(int i, vec3 p, vec3 n, vec3 view, vec4 color, vec4 gloss) {{
   vec3 towards = place[i].xyz;
   float strength = 1.0;
-  if (place[i].w > 0.0) {{
-    towards -= p;
-    float far = length(towards);
-    towards /= far;
-    float inside = dot(-towards, aim[i].xyz);
-    strength = inside < aim[i].w ? 0.0 : (fade[i].w > 0.0 ? pow(max(inside, 0.0), fade[i].w) : 1.0);
-    strength /= fade[i].x + fade[i].y * far + fade[i].z * far * far;
-  }}
+  SPOTS if (place[i].w > 0.0) {{
+    SPOTS towards -= p;
+    SPOTS float far = length(towards);
+    SPOTS towards /= far;
+    SPOTS float inside = dot(-towards, aim[i].xyz);
+    SPOTS strength = inside < aim[i].w ? 0.0 : (fade[i].w > 0.0 ? pow(max(inside, 0.0), fade[i].w) : 1.0);
+    SPOTS strength /= fade[i].x + fade[i].y * far + fade[i].z * far * far;
+  SPOTS }}
   float slope = dot(n, towards);
   vec3 sum = ambient[i] * color.rgb;
   if (slope > 0.0) {{
@@ -85,9 +83,9 @@ void main() {{
   vec3 view = normalize(eye - p);
   base = color.rgb * color.a;
   lit = vec3(0.0);
-  for (int i = 0; i < lights; i++) {{
+  for (int i = 0; i < COUNT; i++) {{
     vec3 more = light(i, p, n, view, color, gloss);
-    if (i == key) lit = more; else base += more;
+    if (i == KEY) lit = more; else base += more;
   }}
   base = min(base, 1.0);
   lit = min(lit, 1.0);
@@ -175,10 +173,14 @@ void main() {{
 """
 
 
-def surface(textured: bool, split: bool) -> tuple[str, str]:
-    """Vertex and fragment shader. split: the light that casts the shadow goes into a picture of its own."""
-    kinds = {"TEXTURED": textured, "SPLIT": split, "WHOLE": not split}
-    return _variant(_SURFACE_VERTEX, kinds), _variant(_SURFACE_FRAGMENT, kinds)
+def surface(textured: bool, split: bool, *, lights: int, key: int, spots: bool) -> tuple[str, str]:
+    """Vertex and fragment shader. split: the light that casts the shadow goes into a picture of its own.
+
+    key: the light that casts the shadow, -1 = none; spots: whether some light is near enough to have a place
+    """
+    kinds = {"TEXTURED": textured, "SPLIT": split, "WHOLE": not split, "SPOTS": spots}
+    vertex = _variant(_SURFACE_VERTEX, kinds).replace("COUNT", str(lights)).replace("KEY", str(key))
+    return vertex, _variant(_SURFACE_FRAGMENT, kinds)
 
 
 def depth() -> tuple[str, str]:

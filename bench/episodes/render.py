@@ -1,0 +1,343 @@
+"""Bars: a triple of colour, depth and labels, 640x480, ours against `mujoco.Renderer` as a user writes it.
+
+python -m bench.bars_episodes render      or, with more: python -m bench.episodes.render [SCENE ...] [--keep DIR]
+
+Both draw the states of one real episode of each scene, in processes of their own that take turns, so that a loaded
+machine slows both. Timed are the pictures after the first (contexts, shaders and backgrounds are reported apart).
+Peer: its own defaults (4 samples, all of the model's lights and shadows), three draws per picture. Depth is held
+against MuJoCo's ray casting (mj_multiRay), which shares nothing with either rasteriser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.rows import Row, captures
+from bench.spine.dataset import folder_of
+from bench.spine.settle import BOXED, scratch
+from blueprint.model.artifacts import Episodes
+
+SCENES = ("demo", "posecnn_ycb_1", "sixdof_cheezit", "sixdof_mustard", "sixdof_red_mug")
+CAMERAS = ("scene", "wrist")
+WIDTH, HEIGHT = 640, 480
+ROUNDS, PEER_STATES = 3, 8  # turns of each; states of the episode that the peer draws in a turn
+RAYS_EVERY = 4  # pixels, in both directions
+FASTER, IOU, DEPTH_M, SSIM = 25.0, 0.999, 1e-3, 0.95
+
+
+def rows(names: Sequence[str] = SCENES, keep: Path | None = None) -> Iterable[Row]:
+    found = []
+    for name in names:
+        made = episode(name, (keep or scratch()) / "render" / name)
+        if made is None:
+            yield Row(f"render {name}", "no episode: see what its stages say above", "", passed=None)
+            continue
+        found.append(compare(*made))
+        yield from _of_scene(name, found[-1])
+    if not found:
+        return
+    for clock in ("cpu", "wall"):
+        ratio = float(np.mean([one.faster(clock) for one in found]))
+        yield Row(f"render: {clock} time of a triple, same files, mean", f"{ratio:.1f}x", ">= 25x", ratio >= FASTER)
+    lines = {
+        "segmentation IoU, mean over bodies": (min(one.iou for one in found), IOU, False),
+        "depth against ray casting, median": (max(one.depth[0] for one in found), DEPTH_M, True),
+        "colour, SSIM": (min(one.ssim for one in found), SSIM, False),
+    }
+    for what, (value, bound, below) in lines.items():
+        sign, good = ("<=", value <= bound) if below else (">=", value >= bound)
+        yield Row(f"render: {what}, worst scene", f"{value:.5f}", f"{sign} {bound:g}", good)
+    shipped = as_shipped(*episode(names[0], (keep or scratch()) / "render" / names[0]) or (None, None))
+    yield Row(f"render {names[0]}: the peer drawing the robot's meshes as shipped", *shipped)
+
+
+@dataclass
+class Found:
+    """times: (clock, side, camera) -> [s] per triple; depth: median and 99th percentile of the error [m]."""
+
+    times: dict[tuple[str, str, str], float]
+    first_s: float
+    iou: float
+    worst_iou: float
+    depth: tuple[float, float]
+    ssim: float
+
+    def faster(self, clock: str) -> float:
+        """Of one episode: time for all its cameras, theirs over ours."""
+        ours, theirs = (sum(self.times[clock, side, camera] for camera in CAMERAS) for side in ("ours", "peer"))
+        return theirs / ours
+
+
+def _of_scene(name: str, one: Found) -> Iterable[Row]:
+    for camera in CAMERAS:
+        ms = {side: 1e3 * one.times["cpu", side, camera] for side in ("peer", "ours")}
+        wall = {side: 1e3 * one.times["wall", side, camera] for side in ("peer", "ours")}
+        yield Row(
+            f"render {name}, {camera}: triple, CPU (wall)",
+            f"{ms['peer'] / ms['ours']:.1f}x ({wall['peer'] / wall['ours']:.1f}x)",
+            f"{ms['peer']:.1f} -> {ms['ours']:.2f} ms CPU, {wall['peer']:.1f} -> {wall['ours']:.2f} ms wall",
+            passed=None,
+        )
+    yield Row(
+        f"render {name}: IoU mean (worst body), SSIM",
+        f"{one.iou:.5f} ({one.worst_iou:.4f}), {one.ssim:.3f}",
+        f"depth {one.depth[0] * 1e3:.4f} mm median, {one.depth[1] * 1e3:.3f} mm p99; first picture {one.first_s:.2f} s",
+        passed=None,
+    )
+
+
+# ------------------------------------------------------------------ scenes
+
+
+def episode(name: str, folder: Path) -> tuple[Path, Path] | None:
+    """Model and states of one successful episode, by the product's own run; None when there is none."""
+    scene = folder / "scene"
+    if name == "demo":
+        from blueprint.apps.demo import make_capture
+
+        capture = make_capture(folder / "capture", 0)
+    else:
+        capture = captures() / name
+    sets = ["episodes.count=2", *(["reconstruction.boxes=boxes.json"] if name in BOXED else [])]
+    command = [sys.executable, "-m", "blueprint.apps.cli", "run", str(capture), "--scene", str(scene)]
+    options = ["--simulator", "mujoco", "--until", "episodes", *(part for one in sets for part in ("--set", one))]
+    if subprocess.run([*command, *options], check=False).returncode:
+        return None
+    made = Episodes.load(folder_of(scene, "episodes"))
+    good = next((record for record in made.episodes if record.success and record.states is not None), None)
+    if good is None or good.states is None:
+        return None
+    return folder_of(scene, "workcell") / "workcell.xml", made.path(good.states)
+
+
+def as_shipped(model: Path | None, states: Path | None) -> tuple[str, str, bool | None]:
+    """How much faster ours is than the peer on the robot as its makers ship it, which is what its user would load."""
+    if model is None or states is None:
+        return "no episode", "", None
+    from blueprint.backends import robots
+
+    home = scratch() / "shipped"
+    os.environ["BLUEPRINT_HOME"] = str(home)
+    thin, robots.decimate = robots.decimate, lambda file, faces: None
+    try:
+        whole = robots.install("franka_panda").folder
+    finally:
+        robots.decimate = thin
+        del os.environ["BLUEPRINT_HOME"]
+    there = home / "workcell"
+    shutil.copytree(model.parent, there, dirs_exist_ok=True)
+    for mesh in ET.parse(model).getroot().iter("mesh"):
+        file, name = str(mesh.get("file")), str(mesh.get("name") or "").removeprefix("robot/")
+        original = next(iter(whole.rglob(f"{name}.obj")), None)
+        if original is not None and "robot" in file:
+            shutil.copyfile(original, there / "assets" / file)
+    peer, ours = _Drawer("peer", there / "workcell.xml", states), _Drawer("ours", model, states)
+    spent: dict[str, float] = {"peer": 0.0, "ours": 0.0}
+    for camera in CAMERAS:
+        for drawer in (peer, ours):
+            spent[drawer.side] += drawer.turn(camera)["cpu"]
+    return f"{spent['peer'] / spent['ours']:.1f}x", f"{500 * spent['peer']:.0f} ms CPU per triple", None
+
+
+# ------------------------------------------------------------------ both sides
+
+
+class _Drawer:
+    """A process that draws when asked."""
+
+    def __init__(self, side: str, model: Path, states: Path) -> None:
+        command = [sys.executable, "-m", "bench.episodes.render", "--draw", side, str(model), str(states)]
+        self.side = side
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def turn(self, camera: str, keep: Path | None = None) -> dict[str, float]:
+        """Seconds per triple by both clocks, and of the first picture. keep: where to put some pictures."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps([camera, None if keep is None else str(keep)]) + "\n")
+        self._process.stdin.flush()
+        while not (line := self._process.stdout.readline()).startswith("{"):
+            if not line:
+                raise RuntimeError(f"the {self.side} drawer died")
+        return json.loads(line)
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def compare(model: Path, states: Path) -> Found:
+    drawers = [_Drawer("peer", model, states), _Drawer("ours", model, states)]
+    times: dict[tuple[str, str, str], float] = {}
+    first, pictures = 0.0, {}
+    for camera in CAMERAS:
+        turns: dict[str, list[dict[str, float]]] = {"peer": [], "ours": []}
+        for _ in range(ROUNDS):
+            for drawer in drawers:
+                kept = scratch() / f"{drawer.side}_{camera}.npz"
+                turns[drawer.side].append(drawer.turn(camera, kept))
+                pictures[drawer.side, camera] = kept
+        for side, some in turns.items():
+            for clock in ("cpu", "wall"):
+                times[clock, side, camera] = float(np.median([turn[clock] for turn in some]))
+        first = max(first, turns["ours"][0]["first"])
+    for drawer in drawers:
+        drawer.close()
+    ious, errors, likeness = [], [], []
+    for camera in CAMERAS:
+        ours, theirs = (dict(np.load(pictures[side, camera])) for side in ("ours", "peer"))
+        ious += _ious(ours["labels"], theirs["labels"])
+        likeness += _likeness(ours["color"], theirs["color"])
+        errors.append(_ray_errors(model, states, camera, ours["depth"]))
+    flat = np.concatenate(errors)
+    depth = (float(np.median(flat)), float(np.quantile(flat, 0.99)))
+    return Found(times, first, float(np.mean(ious)), min(ious), depth, float(np.mean(likeness)))
+
+
+def _ious(ours: NDArray[np.uint16], theirs: NDArray[np.uint16]) -> list[float]:
+    """Of every body in every picture."""
+    return [
+        float(((a == body) & (b == body)).sum() / ((a == body) | (b == body)).sum())
+        for a, b in zip(ours, theirs, strict=True)
+        for body in np.union1d(a, b)
+    ]
+
+
+def _likeness(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> list[float]:
+    from skimage.metrics import structural_similarity
+
+    return [float(structural_similarity(a, b, channel_axis=2)) for a, b in zip(ours, theirs, strict=True)]
+
+
+def _sampled(states: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """qpos of the whole episode, and the indices of the states that both draw."""
+    qpos = np.load(states, allow_pickle=False)["qpos"]
+    return qpos, np.linspace(0, len(qpos) - 1, PEER_STATES + 1).astype(int)
+
+
+def _ray_errors(model: Path, states: Path, camera: str, depth: NDArray[np.float32]) -> NDArray[np.float64]:
+    """|depth - ray casting| [m] at every few pixels where both see something."""
+    import mujoco
+
+    from blueprint.backends.renderer_raster import RendererRaster
+
+    qpos, chosen = _sampled(states)
+    replay = RendererRaster().replay(model, qpos[chosen], (camera,), WIDTH, HEIGHT)
+    lens = replay.cameras[0]
+    m = mujoco.MjModel.from_xml_path(str(model))
+    d = mujoco.MjData(m)
+    v, u = np.mgrid[0:HEIGHT:RAYS_EVERY, 0:WIDTH:RAYS_EVERY]
+    along = np.stack([(u - lens.cx) / lens.fx, (v - lens.cy) / lens.fy, np.ones(u.shape)], axis=-1).reshape(-1, 3)
+    length = np.linalg.norm(along, axis=1)
+    groups = np.array([1, 1, 1, 0, 0, 0], np.uint8)
+    errors = []
+    for row, pose, picture in list(zip(qpos[chosen], replay.camera_poses[:, 0], depth, strict=True))[::2]:
+        d.qpos[:] = row
+        mujoco.mj_forward(m, d)
+        rotation = np.empty(9)
+        mujoco.mju_quat2Mat(rotation, pose[3:])
+        rays = (along / length[:, None]) @ rotation.reshape(3, 3).T
+        hit, geoms = np.empty(len(rays)), np.empty(len(rays), np.int32)
+        mujoco.mj_multiRay(m, d, pose[:3], rays.ravel(), groups, 1, -1, geoms, hit, None, len(rays), 100.0)
+        drawn = picture[v, u].ravel()
+        both = (hit > 0) & (drawn > 0)
+        errors.append(np.abs(drawn - hit / length)[both])
+    return np.concatenate(errors)
+
+
+# ------------------------------------------------------------------ in the drawers
+
+
+def draw(side: str, model: Path, states: Path) -> None:
+    """Answer every line [camera, file] of standard input with the times of one turn."""
+    for line in sys.stdin:
+        camera, kept = json.loads(line)
+        turn, pictures = (_draw_peer if side == "peer" else _draw_ours)(model, states, camera)
+        if kept is not None:
+            np.savez(kept, **pictures)
+        print(json.dumps(turn), flush=True)
+
+
+def _draw_peer(model: Path, states: Path, camera: str) -> tuple[dict[str, float], dict[str, Any]]:
+    os.environ.setdefault("MUJOCO_GL", "egl")
+    import mujoco
+
+    qpos, chosen = _sampled(states)
+    m = mujoco.MjModel.from_xml_path(str(model))
+    d = mujoco.MjData(m)
+    color, depth, labels = [], [], []
+    with mujoco.Renderer(m, HEIGHT, WIDTH) as renderer:
+        clocks = []
+        for row in qpos[chosen]:
+            clocks.append((time.process_time(), time.perf_counter()))
+            d.qpos[:] = row
+            mujoco.mj_kinematics(m, d)
+            mujoco.mj_camlight(m, d)
+            renderer.update_scene(d, camera)
+            color.append(renderer.render())
+            renderer.enable_depth_rendering()
+            renderer.update_scene(d, camera)
+            depth.append(renderer.render())
+            renderer.disable_depth_rendering()
+            renderer.enable_segmentation_rendering()
+            renderer.update_scene(d, camera)
+            segments = renderer.render()
+            renderer.disable_segmentation_rendering()
+            geoms = (segments[..., 1] == int(mujoco.mjtObj.mjOBJ_GEOM)) & (segments[..., 0] >= 0)
+            labels.append(np.where(geoms, m.geom_bodyid[np.maximum(segments[..., 0], 0)], 0).astype(np.uint16))
+        clocks.append((time.process_time(), time.perf_counter()))
+    return _turn(clocks), {"color": color, "depth": depth, "labels": labels}
+
+
+def _draw_ours(model: Path, states: Path, camera: str) -> tuple[dict[str, float], dict[str, Any]]:
+    from blueprint.backends.renderer_raster import RendererRaster
+
+    qpos, chosen = _sampled(states)
+    renderer = RendererRaster()
+    renderer.replay(model, qpos[:1], (camera,), WIDTH, HEIGHT)  # as the product does before it forks
+    color, depth, labels = [], [], []
+    clocks = [(time.process_time(), time.perf_counter())]
+    for t, images in enumerate(renderer.render(model, qpos, (camera,), WIDTH, HEIGHT, depth=True, segmentation=True)):
+        if t in chosen:
+            color.append(images[camera].color)
+            depth.append(images[camera].depth)
+            labels.append(images[camera].segmentation)
+        clocks.append((time.process_time(), time.perf_counter()))
+    return _turn(clocks), {"color": color, "depth": depth, "labels": labels}
+
+
+def _turn(clocks: list[tuple[float, float]]) -> dict[str, float]:
+    """Means of all pictures but the first."""
+    cpu, wall = (np.diff([one[k] for one in clocks]) for k in range(2))
+    return {"cpu": float(cpu[1:].mean()), "wall": float(wall[1:].mean()), "first": float(cpu[0])}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=SCENES)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--draw", nargs=3, metavar=("SIDE", "MODEL", "STATES"), help="a drawer's process")
+    asked = parser.parse_args()
+    if asked.draw:
+        draw(asked.draw[0], Path(asked.draw[1]), Path(asked.draw[2]))
+        return
+    for row in rows(tuple(asked.names), asked.keep):
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
