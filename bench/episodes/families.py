@@ -47,7 +47,7 @@ class Tally:
 
 
 def rows(only: Sequence[str] = (), keep: Path | None = None, seeds: int = SEEDS) -> Iterable[Row]:
-    cases = [*pick_families.cases(keep)]
+    cases = [*pick_families.cases(keep, only)]
     if hasattr(contact_families, "cases"):
         cases += [*contact_families.cases(keep)]
     by_family: dict[str, list[tuple[Workcell, tuple[Task, ...]]]] = {}

@@ -5,13 +5,14 @@ All go through the stages as a user's scene does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bench.episodes.contact_families import TABLE, imported
 from bench.rows import captures
 from bench.spine.settle import BOXED, scratch, simscene_of
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
+from blueprint.core.errors import InfeasibleError
 from blueprint.model.artifacts import SimScene, Workcell
 from blueprint.model.task import Family, Task
 from blueprint.stages.tasks import TasksConfig, tasks
@@ -99,19 +100,32 @@ MADE: dict[str, tuple[Callable[[Path], SimScene], tuple[Family, ...]]] = {
 ON_CAPTURES: tuple[Family, ...] = (*SINGLE, "rearrange", "chain")
 
 
-def cases(keep: Path | None = None) -> Iterable[tuple[str, Workcell, SimScene, tuple[Task, ...]]]:
-    """family, workcell, scene, its tasks of that family: of every self-made scene and every capture that is there."""
+def cases(
+    keep: Path | None = None, only: Sequence[str] = ()
+) -> Iterable[tuple[str, Workcell, SimScene, tuple[Task, ...]]]:
+    """family, workcell, scene, its tasks of that family: of every self-made scene and every capture that is there.
+
+    only: families; () = all
+    """
     folder = keep or scratch()
     for name, (make, families) in MADE.items():
-        yield from _tasks(folder / "pick" / name, make, families)
+        yield from _tasks(folder / "pick" / name, make, _chosen(families, only))
     for name in BOXED:
         if (captures() / name).exists():
-            yield from _tasks(folder / name, lambda place, name=name: simscene_of(name, place), ON_CAPTURES)
+            yield from _tasks(
+                folder / name, lambda place, name=name: simscene_of(name, place), _chosen(ON_CAPTURES, only)
+            )
+
+
+def _chosen(families: tuple[Family, ...], only: Sequence[str]) -> tuple[Family, ...]:
+    return tuple(family for family in families if not only or family in only)
 
 
 def _tasks(
     folder: Path, make: Callable[[Path], SimScene], families: tuple[Family, ...]
 ) -> Iterable[tuple[str, Workcell, SimScene, tuple[Task, ...]]]:
+    if not families:
+        return
     if not (folder / "workcell/artifact.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         scene, place = make(folder), folder / "workcell"
@@ -120,7 +134,10 @@ def _tasks(
     cell, scene = Workcell.load(folder / "workcell"), SimScene.load(folder / "simscene")
     place = folder / "tasks"
     place.mkdir(parents=True, exist_ok=True)
-    offered = tasks(cell, scene, SimulatorMujoco(), TasksConfig(families=families), place)
+    try:
+        offered = tasks(cell, scene, SimulatorMujoco(), TasksConfig(families=families), place)
+    except InfeasibleError:
+        return
     for family in families:
         found = tuple(task for task in offered.tasks if task.goal.family == family)
         if found:
