@@ -48,7 +48,7 @@ def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
 
     Raises InfeasibleError when a base has no room or nothing can be grasped.
     """
-    from blueprint.backends import robot_mjcf, robots
+    from blueprint.backends import cameras_mjcf, robot_mjcf, robots
     from blueprint.backends.robot_sheet import arms_of
     from blueprint.skills.cell import Cell
 
@@ -70,11 +70,13 @@ def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
             f"{' and '.join(arm.title for arm in arms)} can grasp none of: {', '.join(reachable)}",
             f"the gripper opens {1000 * widest:.0f} mm; bring smaller objects or another robot",
         )
+    more = cameras_mjcf.add_cameras(out / "workcell.xml", arms[0].base, simscene.bodies)
     return Workcell(
         robot=arms[0],
         others=arms[1:],
         bodies=simscene.bodies,
         cameras=(SCENE_CAMERA, *(robot_mjcf.wrist_camera(k) for k in range(len(arms)))),
+        more_cameras=more,
         table_polygon=simscene.table_polygon,
         reachable=reachable,
     )
