@@ -146,12 +146,20 @@ def compiled(path: Path) -> Any:
 
 @lru_cache(maxsize=1)
 def _compiled(path: Path, mtime_ns: int, size: int) -> Any:
-    return load_model(path)
+    return _awake(load_model(path))
+
+
+def _awake(model: Any) -> Any:
+    """What rests may sleep in a simulation; here it is asked what holds it."""
+    import mujoco
+
+    model.opt.enableflags &= ~int(mujoco.mjtEnableBit.mjENBL_SLEEP)
+    return model
 
 
 def varied(path: Path, physics: PhysicsDraw) -> Any:
     """The model with the parameters that an episode was run with."""
-    model = load_model(path)
+    model = _awake(load_model(path))
     vary(model, physics)
     return model
 
