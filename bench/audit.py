@@ -121,8 +121,10 @@ def _pairs(model: mujoco.MjModel, data: mujoco.MjData) -> set[tuple[int, int]]:
 
 def objections(workcell: Workcell, task: Task, run: Rerun) -> list[str]:
     """What speaks against the success that the product claims; empty if nothing does."""
-    from bench import audit_pick
+    from bench import audit_contact, audit_pick
 
+    if task.goal.family in audit_contact.FAMILIES:
+        return audit_contact.objections(workcell, task, run)
     handled = {step.object for step in task.steps}
     way = [*_others(workcell, task, run), *audit_pick.on_the_way(workcell, handled, run)]
     if task.goal.steps:

@@ -2,30 +2,30 @@
 
 The panel and the boxes come as MJCF through `reconstructor import`, the furniture as `bench.scenes.rooms` makes it. All
 go through the stages as a user's scene does.
-
-python -m bench.episodes.contact_families [CASE ...] [--seeds N] [--keep DIR]
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import trimesh
 
-from bench.scenes.rooms import Room, door_cabinet, drawer_cabinet
+from bench.scenes.rooms import Room, cabinet, door_cabinet, drawer_cabinet
 from bench.spine.settle import scratch
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core import backends
+from blueprint.core.errors import InfeasibleError
 from blueprint.model.artifacts import Articulation, Reconstruction, SimScene, Source, Workcell
-from blueprint.model.task import Family
+from blueprint.model.task import Family, Task
 from blueprint.stages.articulation import ArticulationConfig, articulation
 from blueprint.stages.assets import AssetsConfig, assets
 from blueprint.stages.capture import CaptureConfig, capture
 from blueprint.stages.physics import PhysicsConfig, physics
 from blueprint.stages.reconstruction import ReconstructionConfig, reconstruction
 from blueprint.stages.simscene import SimSceneConfig, simscene
+from blueprint.stages.tasks import TasksConfig, tasks
 from blueprint.stages.workcell import WorkcellConfig, workcell
 
 TABLE = '<geom name="table" type="box" size="0.6 0.5 0.02" pos="0 0 -0.02"/>'
@@ -113,12 +113,20 @@ def simscene_of(moving: Articulation, scene: Reconstruction, folder: Path) -> Si
     return simscene(scene, solid, SimSceneConfig(), _fresh(folder / "simscene")).save(folder / "simscene")
 
 
-JOINTS: tuple[Family, ...] = ("open", "close", "turn", "press")
+def room_cabinet(folder: Path) -> SimScene:
+    """A cabinet of `bench.scenes.rooms`, with things on top and beside it."""
+    made = Room(folder, np.random.default_rng(17))
+    cabinet(made)
+    return simscene_of(*made.finish(), folder)
+
+
+OPENS: tuple[Family, ...] = ("open", "close")
 CASES: dict[str, tuple[Callable[[Path], SimScene], tuple[Family, ...]]] = {
-    "panel": (lambda folder: imported(PANEL, folder), JOINTS),
-    "chests": (lambda folder: imported(chests(), folder), JOINTS),
-    "drawers": (lambda folder: furniture(folder, drawer_cabinet, 1), JOINTS),
-    "door": (lambda folder: furniture(folder, door_cabinet, 2), JOINTS),
+    "panel": (lambda folder: imported(PANEL, folder), ("turn", "press")),
+    "chests": (lambda folder: imported(chests(), folder), OPENS),
+    "drawers": (lambda folder: furniture(folder, drawer_cabinet, 1), OPENS),
+    "door": (lambda folder: furniture(folder, door_cabinet, 2), OPENS),
+    "room": (room_cabinet, OPENS),
     "things": (things, ("push", "pull")),
 }
 
@@ -131,10 +139,28 @@ def _fresh(folder: Path) -> Path:
     return folder
 
 
-def scene(name: str, keep: Path | None = None) -> tuple[Workcell, SimScene]:
+def cases(
+    keep: Path | None = None, only: Sequence[str] = ()
+) -> Iterable[tuple[Family, Workcell, SimScene, tuple[Task, ...]]]:
+    """family, workcell, scene, its tasks of that family. only: families; () = all"""
+    for name, (make, families) in CASES.items():
+        wanted = tuple(family for family in families if not only or family in only)
+        if not wanted:
+            continue
+        cell, scene = made(name, make, (keep or scratch()) / "contact" / name)
+        try:
+            offered = tasks(cell, scene, SimulatorMujoco(), TasksConfig(families=wanted), Path())
+        except InfeasibleError:
+            continue
+        for family in wanted:
+            found = tuple(task for task in offered.tasks if task.goal.family == family)
+            if found:
+                yield family, cell, scene, found
+
+
+def made(name: str, make: Callable[[Path], SimScene], folder: Path) -> tuple[Workcell, SimScene]:
     """The scene and its workcell, made once per folder."""
-    folder = (keep or scratch()) / "contact" / name
     if not (folder / "workcell/artifact.json").exists():
-        made = CASES[name][0](_fresh(folder))
-        workcell(made, WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
+        scene = make(_fresh(folder))
+        workcell(scene, WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
     return Workcell.load(folder / "workcell"), SimScene.load(folder / "simscene")

@@ -155,7 +155,7 @@ def aim_of(scene: TaskScene, task: Task) -> float:
     if goal.family == "turn":
         return goal.value
     if goal.family == "close":
-        return 0.0
+        return goal.value / 2  # not against the stop
     beyond = goal.value + FURTHER_SHARE * part.far
     return float(np.clip(beyond, *part.limits))
 

@@ -50,6 +50,7 @@ MANNERS = ((40.0, 0.08), (30.0, 0.05), (50.0, 0.05), (40.0, 0.03))  # tilt of th
 PUSH_SPEED = 0.08  # of the tool [m/s]
 WAYS_TRIED = 30
 LEAVE_M = 0.07
+BEARS_M = 0.0005  # by which the hand goes lower while it drags, lest the thing hang
 
 
 def propose(scene: TaskScene, family: Family, rng: np.random.Generator) -> Iterator[Proposal]:
@@ -349,11 +350,14 @@ def _drag(
     """Level along by (2,) with the thing in the hand, and the way out of the opened grip; configurations (K, n)."""
     skills = scene.skills
     tool = skills.arm.tool_pose(joints)
-    end = tool.copy()
+    low = raised(tool, -BEARS_M)
+    end = low.copy()
     end[:2, 3] += by
-    line = skills.arm.line(tool, end, joints, steps=max(4, int(np.linalg.norm(by) / 0.015)))
-    if line is None:
+    down = skills.arm.line(tool, low, joints, steps=1)
+    along = None if down is None else skills.arm.line(low, end, down[-1], steps=max(4, int(np.linalg.norm(by) / 0.015)))
+    if down is None or along is None:
         return None
+    line = np.concatenate([down[:1], along])
     skills.world.place(qpos)
     with skills.world.ignoring(name):
         if not all(skills.world.clear(q, opening) for q in line):
