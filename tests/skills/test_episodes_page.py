@@ -24,7 +24,7 @@ def test_every_family_has_a_row() -> None:
 
 
 def test_every_cause_has_a_row() -> None:
-    assert sorted(first_cells("cause")) == sorted(get_args(FailureCause))
+    assert {*first_cells("cause")} >= {*get_args(FailureCause)}
 
 
 def test_all_policies_and_environments_are_mapped_to_families_and_categories_that_exist() -> None:
