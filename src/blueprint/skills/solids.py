@@ -107,7 +107,7 @@ def corners(model: mujoco.MjModel, geom: int) -> Array:
     """
     import mujoco
 
-    kind, size = int(model.geom_type[geom]), model.geom_size[geom]  # `in` below compares from the left, which NumPy fails
+    kind, size = int(model.geom_type[geom]), model.geom_size[geom]  # `in` fails with NumPy integers
     angle = np.linspace(0, 2 * np.pi, ROUND, endpoint=False)
     ring = np.stack([np.cos(angle), np.sin(angle), np.zeros(ROUND)], axis=1)
     types = mujoco.mjtGeom
