@@ -147,9 +147,10 @@ def cases(
         wanted = tuple(family for family in families if not only or family in only)
         if not wanted:
             continue
-        cell, scene = made(name, make, (keep or scratch()) / "contact" / name)
+        folder = (keep or scratch()) / "contact" / name
+        cell, scene = made(make, folder)
         try:
-            offered = tasks(cell, scene, SimulatorMujoco(), TasksConfig(families=wanted), Path())
+            offered = tasks(cell, scene, SimulatorMujoco(), TasksConfig(families=wanted), _fresh(folder / "tasks"))
         except InfeasibleError:
             continue
         for family in wanted:
@@ -158,7 +159,7 @@ def cases(
                 yield family, cell, scene, found
 
 
-def made(name: str, make: Callable[[Path], SimScene], folder: Path) -> tuple[Workcell, SimScene]:
+def made(make: Callable[[Path], SimScene], folder: Path) -> tuple[Workcell, SimScene]:
     """The scene and its workcell, made once per folder."""
     if not (folder / "workcell/artifact.json").exists():
         scene = make(_fresh(folder))

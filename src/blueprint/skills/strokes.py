@@ -226,8 +226,10 @@ def _shifted(T: Array, by: Array) -> Array:
 # ------------------------------------------------------------------ doing it
 
 
-def perform(skills: Skills, rollout: Rollout, stroke: Stroke, done: Callable[[float], bool]) -> None:
-    """One stroke. done: whether a value of the joint is what is wanted. Raises SkillError."""
+def perform(
+    skills: Skills, rollout: Rollout, stroke: Stroke, done: Callable[[float], bool], arrived: Callable[[float], bool]
+) -> None:
+    """One stroke, until the joint has arrived. done: whether its value is good enough. Raises SkillError."""
     contact, part = stroke.contact, stroke.part
     skills.world.place(rollout.qpos)
     path = plan(skills.world, rollout.commanded, stroke.approach[0], contact.opening)
@@ -249,7 +251,10 @@ def perform(skills: Skills, rollout: Rollout, stroke: Stroke, done: Callable[[fl
     first = np.stack([rollout.commanded, stroke.along[0]])
     if np.abs(first[0] - first[1]).max() > 1e-6:
         _follow(skills, rollout, segment, first, opening, limits)
-    _follow(skills, rollout, segment, stroke.along, opening, limits)
+    for targets in _targets(skills, rollout, stroke.along, limits):
+        if arrived(part.value(rollout.qpos)):
+            break
+        rollout.run(segment, targets[None], opening)
     if stroke.full:
         _nudge(skills, rollout, stroke, start, done, segment)
     if contact.way == "grip":
@@ -280,10 +285,14 @@ def _nudge(
 
 
 def _follow(skills: Skills, rollout: Rollout, segment: str, path: Array, opening: float, limits: Limits) -> None:
-    """A smooth motion along dense configurations (K, n)."""
+    rollout.run(segment, _targets(skills, rollout, path, limits), opening)
+
+
+def _targets(skills: Skills, rollout: Rollout, path: Array, limits: Limits) -> Array:
+    """(F, n), a row per frame: a smooth motion along dense configurations (K, n)."""
     places = np.array([skills.arm.tool_pose(q)[:3, 3] for q in path])
     length = float(np.linalg.norm(np.diff(places, axis=0), axis=1).sum())
-    rollout.run(segment, motion.time_path(path, length, limits, rollout.fps), opening)
+    return motion.time_path(path, length, limits, rollout.fps)
 
 
 # ------------------------------------------------------------------ reach

@@ -178,7 +178,7 @@ class Working:
         for _ in range(STROKES):
             if stroke is None:
                 raise SkillError("no_grasp", f"no further grip of {self.task.goal.joint}")
-            perform(self.scene.skills, rollout, stroke, self._done)
+            perform(self.scene.skills, rollout, stroke, self._done, self._arrived)
             if self.task.goal.family == "press" or self._done(stroke.part.value(rollout.qpos)):
                 break
             stroke = next(_strokes(self.scene, self.task, rollout.qpos, self.rng), None)
@@ -189,3 +189,7 @@ class Working:
         if goal.family == "turn":
             return abs(value - goal.value) <= TURNED_RAD
         return (value - goal.value) * np.sign(goal.value - goal.value_start) >= 0
+
+    def _arrived(self, value: float) -> bool:
+        aim = aim_of(self.scene, self.task)
+        return (value - aim) * np.sign(aim - self.task.goal.value_start) >= 0

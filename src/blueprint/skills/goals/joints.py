@@ -100,7 +100,7 @@ def _others(history: History, joint: int) -> Iterator[Check]:
         body = int(model.jnt_bodyid[other])
         if other == joint or body in history.robot or other in handled:
             continue
-        name, kind = model.joint(other).name, model.jnt_type[other]
+        name, kind = model.joint(other).name, mujoco.mjtJoint(int(model.jnt_type[other]))
         if kind == mujoco.mjtJoint.mjJNT_FREE:
             at = int(model.jnt_qposadr[other])
             rows = history.evidence.qpos[:, at : at + 7]
