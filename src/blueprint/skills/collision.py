@@ -7,10 +7,10 @@ arm may move before anything could touch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,27 @@ SIGHT_M = 0.03  # how far `sight` looks around the arm: further costs more than 
 HULL_EXCESS = 1.15  # a link whose hull is at most this much larger than its pieces together is taken for its hull
 CARRIED_M = 0.3  # what is carried ends within this of the hand's frame
 CLEARANCE_M = 0.004  # tracking error of the servos plus contact softness, kept from everything not to be touched
+
+
+class Moving(Protocol):
+    """Something that moves by itself, known over time. bodies: their names in the workcell"""
+
+    @property
+    def bodies(self) -> tuple[str, ...]: ...
+
+    @property
+    def until(self) -> float:
+        """When it has come to rest for good [s]."""
+        ...
+
+    @property
+    def fastest(self) -> float:
+        """No point of it is ever faster than this [m/s]."""
+        ...
+
+    def place(self, model: mujoco.MjModel, data: mujoco.MjData, t: float) -> None:
+        """Write where it is at a time [s] into `data`."""
+        ...
 
 
 class CollisionWorld:
@@ -126,14 +147,33 @@ class CollisionWorld:
             self._refresh_bodies()
 
     @contextmanager
-    def berth(self, extra_m: float) -> Iterator[None]:
-        """Inside the block the scene must be kept away from by so much more than the clearance."""
-        kept = self._model.geom_margin.copy()
-        self._margins(np.flatnonzero(self._place < 0), extra_m)
+    def berth(self, extra_m: float, names: Iterable[str] | None = None) -> Iterator[None]:
+        """Inside the block the scene, or only the bodies named, must be kept away from by more than the clearance."""
+        bodies = [self.cell.body(name) for name in names or ()]
+        geoms = np.flatnonzero(self._place < 0) if names is None else self._of(bodies)
+        kept = self._model.geom_margin[geoms]
+        self._margins(geoms, kept + extra_m)
         try:
             yield
         finally:
-            self._margins(np.flatnonzero(self._place < 0), kept[self._place < 0])
+            self._margins(geoms, kept)
+
+    def _of(self, bodies: Iterable[int]) -> NDArray[np.int64]:
+        return np.concatenate([np.zeros(0, dtype=np.int64), *(self._geoms[body] for body in bodies)])
+
+    def move(self, moving: Iterable[Moving], t: float) -> None:
+        """Put what moves by itself where it is at a time [s]."""
+        for one in moving:
+            one.place(self._model, self._data, t)
+
+    def meets(self, joints: Array, opening: float, geoms: NDArray[np.int64]) -> bool:
+        """Whether the arm is too close to any of some geoms; see `geoms_of`."""
+        self._detect(joints, opening)
+        return bool(self._data.ncon and np.isin(self._data.contact.geom, geoms).any())
+
+    def geoms_of(self, names: Iterable[str]) -> NDArray[np.int64]:
+        """Geoms of bodies, as `meets` wants them."""
+        return self._of([self.cell.body(name) for name in names])
 
     def _detect(self, joints: Array, opening: float) -> None:
         data, cell = self._data, self.cell
