@@ -63,6 +63,7 @@ class Drawing:
         thin: list[Triangles] = [(caster.vertices, caster.faces) for caster in casters]
         self._meshes = render_gl.Meshes(motion.parts, layers, [thin, *(view.faces for view in self._views)])
         self._textured = np.array([part.uv is not None for part in motion.parts])
+        self._endless = np.array([part.endless for part in motion.parts])
         self._shadow = Shadow.of(model, lights)
         self._shadow_map = render_gl.shadow_map(SHADOW_MAP)
         self._casting = np.flatnonzero([len(caster.faces) > 0 for caster in casters])
@@ -199,8 +200,10 @@ class Drawing:
         GL.glEnable(GL.GL_DEPTH_TEST)
 
     def _draw_parts(self, c: int, parts: NDArray[np.int64], frame: Frame, split: bool) -> None:
-        for textured in (True, False):
-            chosen = parts[self._textured[parts] == textured]
+        # a hand before the camera hides what is behind, and all hide the ground
+        plain, ground = ~self._textured[parts], self._endless[parts]
+        for textured, wanted in ((False, plain & ~ground), (True, ~plain), (False, plain & ground)):
+            chosen = parts[wanted]
             if len(chosen):
                 program = self._surface(textured, split)
                 program.set(project=frame.project, eye=frame.eye)
