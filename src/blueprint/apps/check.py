@@ -1,4 +1,4 @@
-"""`blueprint check`: is everything in a scene what its receipts say, and in the formats it claims?"""
+"""`blueprint check`: is a scene what its receipts say, and in the formats it claims? Or: is a LeRobot dataset sound?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,29 @@ from blueprint.core.store import FileRecord, Scene, damage, read_receipt
 from blueprint.pipeline import STAGES
 
 
-def check(scene: Path) -> dict[str, Any]:
+def check(path: Path) -> dict[str, Any]:
+    """path: a scene directory, or the root of anybody's LeRobot dataset (v2.0, v2.1, v3.0)."""
+    return check_dataset(path) if (path / "meta" / "info.json").is_file() else check_scene(path)
+
+
+def check_dataset(root: Path) -> dict[str, Any]:
+    """Look for what is wrong with its files, clock, values and pictures. ok: nothing was found."""
+    from blueprint.formats.lerobot_doctor import examine
+    from blueprint.formats.lerobot_read import open_dataset
+
+    dataset = open_dataset(root)
+    found = examine(root)
+    return {
+        "dataset": str(root),
+        "version": dataset.version,
+        "episodes": dataset.info.get("total_episodes"),
+        "frames": dataset.info.get("total_frames"),
+        "ok": not found,
+        "findings": [{"rule": one.rule, "where": one.where, "message": one.message} for one in found],
+    }
+
+
+def check_scene(scene: Path) -> dict[str, Any]:
     """Hash every file of every latest result, then look at it as its format demands. ok: there are no problems."""
     store = Scene.existing(scene)
     current = store.current()
@@ -32,6 +54,8 @@ def _order(current: Iterable[str]) -> list[str]:
 def text(value: dict[str, Any]) -> str:
     from rich.markup import escape
 
+    if "dataset" in value:
+        return _dataset_text(value)
     lines = []
     for result in value["stages"]:
         mark = "[red]✗[/red]" if result["problems"] else "[green]✓[/green]"
@@ -42,6 +66,21 @@ def text(value: dict[str, Any]) -> str:
     if not value["stages"]:
         lines.append("[yellow]nothing was made here yet[/yellow]")
     lines.append("[green]whole[/green]" if value["ok"] else "[red]damaged[/red]")
+    return "\n".join(lines)
+
+
+SHOWN = 20  # findings, before the rest is only counted
+
+
+def _dataset_text(value: dict[str, Any]) -> str:
+    from rich.markup import escape
+
+    lines = [f"LeRobot {value['version']}: {value['episodes']} episodes, {value['frames']} frames"]
+    for one in value["findings"][:SHOWN]:
+        lines.append(f"[red]✗[/red] {one['rule']:<12}{escape(one['where'])}: {escape(one['message'])}")
+    if len(value["findings"]) > SHOWN:
+        lines.append(f"  and {len(value['findings']) - SHOWN} more; all of them: --json")
+    lines.append("[green]sound[/green]" if value["ok"] else f"[red]{len(value['findings'])} findings[/red]")
     return "\n".join(lines)
 
 

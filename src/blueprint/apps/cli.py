@@ -74,14 +74,25 @@ def _parser() -> argparse.ArgumentParser:
     _add_running(commands)
     _add_reading(commands)
     _add_trust(commands)
-    robots = commands.add_parser("robots", help="list robots, install one").add_subparsers(
-        metavar="ACTION", required=True
-    )
-    _add(robots, "list", _robots_list, "robots there are, and whether they are installed").add_argument(
-        "--json", action="store_true", help="as JSON"
-    )
-    _add(robots, "install", _robots_install, "fetch a robot's description").add_argument("name")
+    _add_robots(commands)
     return parser
+
+
+def _add_robots(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    robots = commands.add_parser("robots", help="list robots, show, install or add one").add_subparsers(
+        metavar="ACTION", dest="action", required=True
+    )
+    listed = _add(robots, "list", _robots, "robots there are, and whether they are installed")
+    show = _add(robots, "show", _robots, "a robot's sheet: joints, limits and their sources")
+    install = _add(robots, "install", _robots, "fetch a robot's description")
+    add = _add(robots, "add", _robots, "an arm with a gripper of your own: inspected, measured, tried")
+    for parser in (show, install):
+        parser.add_argument("name")
+    add.add_argument("file", type=Path, help="MJCF or URDF")
+    for option, text in (("name", "short name"), ("title", "full name"), ("arm", "body at which the arm begins")):
+        add.add_argument(f"--{option}", default="", help=text)
+    for parser in (listed, show, install, add):
+        parser.add_argument("--json", action="store_true", help="as JSON")
 
 
 def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -125,7 +136,7 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     stream.add_argument("--development", action="store_true", help="serve also what is fit for development only")
     status = _add(commands, "status", _status, "what is done and what is not")
     why = _add(commands, "why", _why, "why a stage would run again, why it ran last")
-    check = _add(commands, "check", _check, "verify every receipt, hash and format")
+    check = _add(commands, "check", _check, "look at every hash and format of a scene, or at anybody's LeRobot dataset")
     report = _add(commands, "report", _report, "path of the report")
     doctor = _add(commands, "doctor", _doctor, "what can run on this machine")
     for parser in (status, why, check, report):
@@ -346,17 +357,10 @@ def _keys_show(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _robots_list(arguments: argparse.Namespace) -> int:
-    from blueprint.apps import reading
+def _robots(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import robots
 
-    return _show(arguments, reading.robots(), reading.robots_text)
-
-
-def _robots_install(arguments: argparse.Namespace) -> int:
-    from blueprint.backends.robots import install
-
-    print(install(arguments.name).folder)
-    return 0
+    return _show(arguments, *robots.answer(arguments))
 
 
 # ------------------------------------------------------------------ printing

@@ -1,0 +1,216 @@
+"""Anybody's LeRobot dataset, v2.0, v2.1 or v3.0, read episode by episode: nothing is trusted, nothing held for long."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from blueprint.core.errors import InputError
+
+VERSIONS = ("v2.0", "v2.1", "v3.0")
+INFO = "meta/info.json"
+_FIELD = re.compile(r"\{(\w+)(?::0\d+d)?\}")  # all that a path template may hold
+_PLACES = {"episode_chunk", "episode_index", "chunk_index", "file_index", "video_key"}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Where an episode's pictures lie. start_s, end_s: in the file; None = all of it."""
+
+    path: Path
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Episode:
+    """index: as the metadata says; first: index of its first row in the whole dataset; rows: in its file, None = all.
+
+    stats: feature -> statistic -> values; empty where the version keeps none per episode
+    """
+
+    index: int
+    length: int
+    first: int
+    tasks: tuple[str, ...]
+    table: Path
+    rows: slice | None
+    clips: dict[str, Clip]
+    stats: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ForeignDataset:
+    """features: as meta/info.json has them; tasks: task_index -> text; stats: of the whole dataset, {} without."""
+
+    root: Path
+    version: str
+    fps: float
+    info: dict[str, Any]
+    features: dict[str, dict[str, Any]]
+    tasks: dict[int, str]
+    stats: dict[str, dict[str, Any]]
+
+    @cached_property
+    def videos(self) -> tuple[str, ...]:
+        return tuple(name for name, feature in self.features.items() if feature.get("dtype") == "video")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what the tables hold."""
+        return tuple(name for name in self.features if name not in self.videos)
+
+    def episodes(self) -> Iterator[Episode]:
+        """In the order of the metadata. Raises InputError naming the file that is broken."""
+        yield from (self._episodes_v3() if self.version == "v3.0" else self._episodes_v2())
+
+    def table(self, episode: Episode) -> dict[str, NDArray[Any]]:
+        """Column -> (T, ...). Raises InputError when the file cannot be read."""
+        try:
+            table = pq.read_table(episode.table)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"{episode.table.relative_to(self.root)}: {error}", "the file is missing or damaged"
+            ) from error
+        if episode.rows is not None:
+            table = table.slice(episode.rows.start, episode.rows.stop - episode.rows.start)
+        return {name: _array(table.column(name)) for name in table.column_names}
+
+    def _path(self, template: str, places: Mapping[str, int | str]) -> Path:
+        """Raises InputError for a template that leads out of the dataset or asks for more than numbers."""
+        fields = {match.group(1) for match in _FIELD.finditer(template)}
+        if re.sub(_FIELD, "", template).count("{") or not fields <= _PLACES & set(places):
+            raise InputError(f"{INFO}: path template {template!r}", f"it may name {', '.join(sorted(_PLACES))}")
+        path = (self.root / template.format(**places)).resolve()
+        if not path.is_relative_to(self.root.resolve()):
+            raise InputError(f"{INFO}: {template!r} leads out of the dataset", "nothing outside is ever read")
+        return self.root / template.format(**places)
+
+    def _episodes_v2(self) -> Iterator[Episode]:
+        stats = {
+            row.get("episode_index"): row.get("stats", {}) for row in _lines(self.root / "meta/episodes_stats.jsonl")
+        }
+        chunk, first = int(self.info.get("chunks_size") or 1000), 0
+        for row in _lines(self.root / "meta/episodes.jsonl", required=True):
+            index, length = int(row["episode_index"]), int(row["length"])
+            places: dict[str, int | str] = {"episode_chunk": index // chunk, "episode_index": index}
+            clips = {
+                key: Clip(self._path(str(self.info["video_path"]), places | {"video_key": key})) for key in self.videos
+            }
+            table = self._path(str(self.info["data_path"]), places)
+            yield Episode(index, length, first, tuple(row.get("tasks", ())), table, None, clips, stats.get(index, {}))
+            first += length
+
+    def _episodes_v3(self) -> Iterator[Episode]:
+        starts: dict[Path, int] = {}
+        for file in sorted(self.root.glob("meta/episodes/chunk-*/file-*.parquet")):
+            try:
+                rows = pq.read_table(file).to_pylist()
+            except (OSError, pa.ArrowException) as error:
+                raise InputError(f"{file.relative_to(self.root)}: {error}", "the file is damaged") from error
+            for row in rows:
+                yield self._episode_v3(row, starts)
+
+    def _episode_v3(self, row: dict[str, Any], starts: dict[Path, int]) -> Episode:
+        first = int(row["dataset_from_index"])
+        table = self._path(
+            str(self.info["data_path"]),
+            {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]},
+        )
+        start = first - starts.setdefault(table, first)
+        clips = {}
+        for key in self.videos:
+            place = {part: row[f"videos/{key}/{part}"] for part in ("chunk_index", "file_index")}
+            path = self._path(str(self.info["video_path"]), place | {"video_key": key})
+            clips[key] = Clip(path, row[f"videos/{key}/from_timestamp"], row[f"videos/{key}/to_timestamp"])
+        stats: dict[str, dict[str, Any]] = {}
+        for name, value in row.items():
+            if name.startswith("stats/"):
+                _, feature, statistic = name.split("/", 2)
+                stats.setdefault(feature, {})[statistic] = value
+        rows = slice(start, start + (int(row["dataset_to_index"]) - first))
+        index, length = int(row["episode_index"]), int(row["length"])
+        return Episode(index, length, first, tuple(row.get("tasks") or ()), table, rows, clips, stats)
+
+
+def open_dataset(root: Path) -> ForeignDataset:
+    """Raises InputError when the folder is no LeRobot dataset of a known version, saying what is wrong."""
+    try:
+        info = json.loads((root / INFO).read_bytes())
+        version, fps, features = info["codebase_version"], float(info["fps"]), info["features"]
+        if not isinstance(features, dict) or not all(isinstance(f, dict) and "dtype" in f for f in features.values()):
+            raise ValueError("features are not a table of dtypes and shapes")
+        if fps <= 0:
+            raise ValueError(f"fps is {fps}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{root / INFO}: {error}", "is this the root of a LeRobot dataset?") from error
+    if version not in VERSIONS:
+        raise InputError(f"codebase_version {version!r} is not known", f"known: {', '.join(VERSIONS)}")
+    return ForeignDataset(root, version, fps, info, features, _tasks(root, version), _stats(root))
+
+
+def _tasks(root: Path, version: str) -> dict[int, str]:
+    if version != "v3.0":
+        return {int(row["task_index"]): str(row["task"]) for row in _lines(root / "meta/tasks.jsonl")}
+    try:
+        table = pq.read_table(root / "meta/tasks.parquet")
+        texts = next(name for name in table.column_names if name != "task_index")
+        return dict(zip(table.column("task_index").to_pylist(), table.column(texts).to_pylist(), strict=True))
+    except (OSError, pa.ArrowException, KeyError, StopIteration) as error:
+        raise InputError(f"meta/tasks.parquet: {error}", "the file is missing or damaged") from error
+
+
+def _stats(root: Path) -> dict[str, dict[str, Any]]:
+    """{} where there are none. Raises InputError when the file is damaged."""
+    path = root / "meta/stats.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+        if not all(isinstance(value, dict) for value in found.values()):
+            raise ValueError("it is no table of statistics")
+        return found
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"meta/stats.json: {error}", "the file is damaged") from error
+
+
+def _lines(path: Path, *, required: bool = False) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON lines file; none where it is absent. Raises InputError naming the line that is broken."""
+    if not path.is_file():
+        if required:
+            raise InputError(f"{path.name} is missing", "is this the root of a LeRobot dataset?")
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise InputError(f"{path.name}, line {number}: {error}", "the file is damaged") from error
+            if not isinstance(row, dict):
+                raise InputError(f"{path.name}, line {number} is no object", "the file is damaged")
+            yield row
+
+
+def _array(column: pa.ChunkedArray) -> NDArray[Any]:
+    """(T,) or (T, D) numbers; objects where a column holds something else."""
+    values = column.combine_chunks()
+    if pa.types.is_fixed_size_list(values.type) and not values.null_count:
+        flat = values.flatten().to_numpy(zero_copy_only=False)
+        return flat.reshape(len(values), -1)
+    if pa.types.is_list(values.type):
+        rows = values.to_pylist()
+        lengths = {len(row) if row is not None else -1 for row in rows}
+        return np.array(rows) if len(lengths) == 1 and -1 not in lengths else np.array(rows, dtype=object)
+    return values.to_numpy(zero_copy_only=False)
