@@ -187,7 +187,12 @@ def about(scene: Scene, produced: Produced | None, protocol: str) -> About:
         level, reasons = certificate.training_suitability, certificate.reasons
     else:
         bound = rule.suitability(
-            origin=capture.origin, sensor_source=sensors, physics_backend=simulator, episodes=1, measurements=()
+            origin=capture.origin,
+            sensor_source=sensors,
+            physics_backend=simulator,
+            episodes=1,
+            quality=None,
+            measurements=(),
         )
         level, reasons = bound.level, (*bound.reasons, "there is no certificate yet: this is what it can reach at most")
     header = StreamHeader(

@@ -60,13 +60,16 @@ def suitability(
     sensor_source: str,
     physics_backend: str,
     episodes: int,
-    quality: float,
+    quality: float | None,
     measurements: Sequence[Measurement],
 ) -> Verdict:
-    """The lowest level that any of the reasons allows; without a reason, the highest. quality: mean score in [0, 1]"""
+    """The lowest level that any of the reasons allows; without a reason, the highest.
+
+    quality: mean score in [0, 1]; None = not rated yet, which a certificate never is
+    """
     caps: list[tuple[Suitability, str]] = []
     for level, (next_level, least) in zip(LEVELS, LEAST_SCORE.items(), strict=False):
-        if not quality >= least:  # also when it is not a number
+        if quality is not None and not quality >= least:  # also when it is not a number
             caps.append((level, f"the episodes' quality is {quality:.2f}; {next_level} needs {least:.2f}"))
     if episodes == 0:
         caps.append(("unsuitable", "there is no successful episode"))
