@@ -72,25 +72,6 @@ def report(scene: Path) -> dict[str, Any]:
     return {"report": str(path)}
 
 
-def robots() -> dict[str, Any]:
-    from blueprint.backends.robots import list_robots
-
-    return {
-        "robots": [
-            {"name": robot.name, "title": robot.title, "folder": str(installed.folder) if installed else None}
-            for robot, installed in list_robots()
-        ]
-    }
-
-
-def robots_text(value: dict[str, Any]) -> str:
-    lines = []
-    for row in value["robots"]:
-        where = row["folder"] or f"not installed: blueprint robots install {row['name']}"
-        lines.append(f"{row['name']:<16}{row['title']:<20}{where}")
-    return "\n".join(lines)
-
-
 def _describe(step: Step) -> dict[str, Any]:
     receipt = step.receipt
     return {

@@ -152,7 +152,7 @@ def _add_start(spec: mujoco.MjSpec, arms: Sequence[RobotArm]) -> None:
 
 
 def cut_out(file: Path, root: str) -> mujoco.MjSpec:
-    """The body `root` of an MJCF with all that belongs to it, alone in a file; "" = the whole file.
+    """The body `root` of an MJCF with all that belongs to it, alone and at the origin; "" = the whole file.
 
     Actuators without a name get that of what they drive. Raises IntegrityError when there is no such body.
     """
@@ -169,6 +169,12 @@ def cut_out(file: Path, root: str) -> mujoco.MjSpec:
         body = spec.body(root)
         if body is None:
             raise IntegrityError(f"{file.name} has no body {root!r}; it has: {', '.join(b.name for b in spec.bodies)}")
+        spec.visual.map.znear, spec.nuser_actuator = (
+            0.01,
+            -1,
+        )  # MuJoCo's defaults: the rest of the file is no concern here
+        for actuator in spec.actuators:
+            actuator.userdata = []
         alone = mujoco.MjSpec()
         alone.compiler.degree, alone.compiler.autolimits = False, True
         with warnings.catch_warnings():  # the rest of the file is dropped, so its options cannot conflict
@@ -177,6 +183,7 @@ def cut_out(file: Path, root: str) -> mujoco.MjSpec:
             _drop_unused(alone)
             text = alone.to_xml().replace(f'"{CUT}main"', '"part_main"')  # a file has one class `main`
             spec = mujoco.MjSpec.from_string(text.replace(f'"{CUT}', '"'))
+        spec.body(root).pos = [0.0, 0.0, 0.0]
     for actuator in spec.actuators:
         actuator.name = actuator.name or actuator.target
     _drop_unused(spec)
@@ -218,7 +225,7 @@ def _replace_servos(spec: mujoco.MjSpec, robot: RobotSheet, servo: Servo) -> Non
     rows = zip(robot.joints, robot.actuators, servo.stiffness, servo.damping, servo.force, servo.armature, strict=True)
     for joint_name, name, stiffness, damping, force, armature in rows:
         joint, actuator = spec.joint(joint_name), spec.actuator(name)
-        joint.armature, joint.damping, joint.frictionloss = armature, 0.0, 0.0
+        joint.armature, joint.damping, joint.frictionloss = armature, [0.0, 0.0, 0.0], 0.0
         actuator.set_to_position(stiffness, kv=damping)
         actuator.ctrlrange, actuator.forcerange = joint.range, [-force, force]
 
@@ -236,14 +243,30 @@ def _prepare_gripper(spec: mujoco.MjSpec, robot: RobotSheet) -> None:
     if gripper.mirrored is not None:
         one, other = gripper.mirrored
         mirror = spec.add_equality(type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT)
-        mirror.name1, mirror.name2, mirror.data[1] = other, one, -1.0
+        mirror.name1, mirror.name2, mirror.data[1] = other, one, gripper.mirror_sign
         for actuator in [a for a in spec.actuators if a.target == other]:
             spec.delete(actuator)
     if gripper.finger_stiffness:
-        servo.set_to_position(gripper.finger_stiffness, kv=SERVO_DAMPING)
-        servo.forcerange = [-force, force]
-        for name in gripper.finger_joints:
-            spec.joint(name).frictionloss = 0.0
+        stiffen_gripper(
+            spec, gripper.actuator, gripper.finger_joints, gripper.finger_stiffness, gripper.finger_range, force
+        )
+
+
+def stiffen_gripper(
+    spec: mujoco.MjSpec,
+    actuator: str,
+    joints: Sequence[str],
+    stiffness: float,
+    ctrlrange: tuple[float, float],
+    force: float,
+) -> None:
+    """A position servo in place of the gripper's actuator, and fingers without dry friction."""
+    servo = spec.actuator(actuator)
+    servo.set_to_position(stiffness, kv=SERVO_DAMPING * stiffness / SERVO_STIFFNESS)
+    servo.ctrllimited, servo.ctrlrange = 1, list(ctrlrange)
+    servo.forcelimited, servo.forcerange = 1, [-force, force]
+    for name in joints:
+        spec.joint(name).frictionloss = 0.0
 
 
 def _make_rubber(finger: Any) -> None:

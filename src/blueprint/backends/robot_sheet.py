@@ -77,7 +77,8 @@ class GripperSheet(Model):
     finger_bodies: children of the palm that hold the pads; pads: bodies whose colliders are rubber
     slides: the two finger joints slide alike from 0, so the actuator becomes a servo in metres; else the opening is
     measured against the actuator when the robot is installed
-    mirrored: finger joints (a, b) with an actuator each where the machine has one motor: b = -a, b's is dropped
+    finger_stiffness: [N/m, N m/rad] of a servo in place of the file's actuator, over `finger_range`; 0 = the file's own
+    mirrored: finger joints (a, b) that one motor moves where the file has two or none: b follows as mirror_sign a
     """
 
     palm: str
@@ -90,7 +91,9 @@ class GripperSheet(Model):
     pads: tuple[str, ...]
     slides: bool = False
     mirrored: tuple[str, str] | None = None
-    finger_stiffness: float = 0.0  # [N/m] of the actuator; 0 = the file's own
+    mirror_sign: float = -1.0
+    finger_stiffness: float = 0.0
+    finger_range: tuple[float, float] = (0.0, 0.0)
 
 
 class RobotSheet(Model):

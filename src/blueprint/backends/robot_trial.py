@@ -42,6 +42,7 @@ def opening_table(installed: InstalledRobot) -> OpeningTable:
     robot, gripper = installed.robot, installed.robot.gripper
     model = compiled(prepared_arm(installed))
     data = mujoco.MjData(model)
+    data.qpos[:] = within_limits(model)
     for joint, actuator, angle in zip(robot.joints, robot.actuators, robot.home, strict=True):
         data.qpos[model.joint(joint).qposadr] = angle
         data.ctrl[model.actuator(actuator).id] = angle
@@ -77,6 +78,15 @@ def _table(rows: list[tuple[float, float, tuple[float, ...]]], installed: Instal
         tuple(round(x, 6) for x in ctrls),
         tuple(tuple(round(x, 6) for x in row) for row in positions),
     )
+
+
+def within_limits(model: mujoco.MjModel) -> Array:
+    """(nq,) the model's initial configuration, moved into the joints' limits: some files start outside."""
+    qpos = model.qpos0.copy()
+    for j in np.flatnonzero(model.jnt_limited):
+        address = model.jnt_qposadr[j]
+        qpos[address] = np.clip(qpos[address], *model.jnt_range[j])
+    return qpos
 
 
 def pad_distance(model: mujoco.MjModel, data: mujoco.MjData, pads: tuple[str, ...]) -> float:

@@ -68,13 +68,17 @@ def known(name: str) -> RobotSheet:
 def find(name: str) -> InstalledRobot | None:
     """The installed robot, or None."""
     robot = known(name)
-    folder = data_folder() / "robots" / name
     try:
-        source = json.loads((folder / "SOURCE.json").read_text())
+        return read_installed(robot, data_folder() / "robots" / name)
     except (OSError, ValueError):
         return None
+
+
+def read_installed(robot: RobotSheet, folder: Path) -> InstalledRobot:
+    """The robot whose files lie in `folder`. Raises OSError or ValueError when it is missing or outdated."""
+    source = json.loads((folder / "SOURCE.json").read_text())
     if source.get("install_version") != INSTALL_VERSION:
-        return None
+        raise ValueError("installed by another version")
     measured = source.get("gripper")
     table = None
     if measured:

@@ -206,7 +206,13 @@ def _meeting(
             with takes.world.ignoring(name):
                 if not all(takes.world.clear(at, grasp.opening) for at in path):
                     continue
-            if plan(takes.world, takes.arm.home, path[0], grasp.opening) is not None:
+            if plan(takes.world, takes.arm.home, path[0], grasp.opening) is None:
+                continue
+            taken = qpos.copy()
+            taken[takes.cell.arm_qpos] = path[-1]
+            taken[takes.cell.finger_qpos] = takes.cell.finger_positions(grasp.width)
+            gives.world.place(taken)
+            if team.way_back(gives, joints, approach.grasp.opening, name) is not None:
                 return Meeting(joints, grasp)
     return None
 
