@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,27 @@ def load_model(path: Path) -> mujoco.MjModel:
         return mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
         raise InputError(f"MuJoCo cannot load {path}: {error}", "the file or a mesh it names is broken") from error
+
+
+@lru_cache(maxsize=8)
+def _compiled(path: Path, stamps: tuple[tuple[str, int, int], ...]) -> tuple[mujoco.MjModel, mujoco.MjModel]:
+    """The model, and the same with nothing asleep: made once for all simulations of this process and its forks."""
+    model = load_model(path)
+    return model, _awake(model)
+
+
+def _awake(model: mujoco.MjModel) -> mujoco.MjModel:
+    import mujoco
+
+    awake = copy.copy(model)
+    awake.opt.enableflags &= ~int(mujoco.mjtEnableBit.mjENBL_SLEEP)
+    return awake
+
+
+def _stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, time and size of the file and of what lies in `assets` beside it; () if there is no such file."""
+    files = (path, *sorted((path.parent / "assets").rglob("*"))) if path.is_file() else ()
+    return tuple((file.name, stat.st_mtime_ns, stat.st_size) for file in files if (stat := file.stat()))
 
 
 def vary(model: mujoco.MjModel, physics: PhysicsDraw) -> None:
@@ -69,9 +91,11 @@ class SimulatorMujoco:
         """
         import mujoco
 
-        compiled = load_model(model)
+        compiled, awake = _compiled(model, _stamps(model))
         if physics is not None:
+            compiled = copy.copy(compiled)
             vary(compiled, physics)
+            awake = _awake(compiled)
         data = mujoco.MjData(compiled)
         key = mujoco.mj_name2id(compiled, mujoco.mjtObj.mjOBJ_KEY, "start")
         if key >= 0:
@@ -80,21 +104,21 @@ class SimulatorMujoco:
             if len(qpos) != compiled.nq:
                 raise InputError(f"{len(qpos)} positions for a model of {compiled.nq}")
             data.qpos[:] = qpos
-        return SimulationMujoco(compiled, data)
+        return SimulationMujoco(compiled, data, awake)
 
 
 class SimulationMujoco:
     """One MuJoCo model and state. What rests may sleep, where the model says so, and has its contacts all the same."""
 
-    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, awake: mujoco.MjModel) -> None:
+        """awake: the same model, in which nothing sleeps."""
         import mujoco
 
         self._model: Any = model
         self._data: Any = data
-        self._awake: Any = copy.copy(model)
-        self._awake.opt.enableflags &= ~int(mujoco.mjtEnableBit.mjENBL_SLEEP)
-        sleeps = self._awake.opt.enableflags != model.opt.enableflags
-        self._seen: Any = mujoco.MjData(self._awake) if sleeps else data
+        self._awake: Any = awake
+        sleeps = awake.opt.enableflags != model.opt.enableflags
+        self._seen: Any = mujoco.MjData(awake) if sleeps else data
         self._look()
 
     def _look(self) -> None:

@@ -151,6 +151,7 @@ def _prepare(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: Ep
         )
         for name in sorted(wanted & {*scene.cell.objects}):
             scene.grasps(name)
+        simulator.open(scene.cell.file).close()  # compiled here, once: episodes inherit it
         return scene
 
     settings = [Setting(ObjectSet(), scene_with(ObjectSet(), None))]
