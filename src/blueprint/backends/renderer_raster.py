@@ -44,7 +44,7 @@ class RendererRaster:
 
     name = "raster"
     version = "1"
-    sensor_source = "raster"
+    sensor_source = "mujoco"  # whose scene it draws; the receipt names the renderer
 
     def replay(
         self,
