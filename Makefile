@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: env demo test check bars-spine bars-scenes bars-episodes test-lerobot clean
+.PHONY: env demo test check bars-spine bars-scenes bars-episodes bars-trust test-lerobot clean
 
 env: $(VENV)/.runtime
 
@@ -40,6 +40,9 @@ bars-scenes: $(VENV)/.dev
 
 bars-episodes: $(VENV)/.dev
 	$(BIN)/python -m bench.bars_episodes
+
+bars-trust: $(VENV)/.dev
+	$(BIN)/python -m bench.bars_trust
 
 # the real lerobot, in its own environment, reads every dataset given: make test-lerobot DATASETS="DIR/outputs/dataset"
 test-lerobot: $(VENV)/.dev $(VENV)-lerobot/.ready

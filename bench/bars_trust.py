@@ -11,7 +11,7 @@ import traceback
 
 from bench.rows import Row
 
-GROUPS = ("tampering", "defects")
+GROUPS = ("refusals", "tampering", "defects")
 
 
 def measure(group: str) -> list[Row]:

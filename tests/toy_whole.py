@@ -98,7 +98,8 @@ def write_receipt(name: str, made: Made, inputs: tuple[str, ...]) -> None:
         stage=name, version="1", code={}, tools={"numpy": "2"}, config={"seed": 0}, backends={}, inputs=digests
     )
     files = describe_files(artifact.root)
-    backends = {"simulator": "mujoco 3.17.0"} if name == "episodes" else {}
+    ran = {"episodes": {"simulator": "mujoco 3.17.0"}, "recording": {"renderer": "mujoco 3.17.0"}}
+    backends = ran.get(name, {})
     receipt = Receipt(
         stage=name, key=parts.key, parts=parts, backends=backends, files=files, files_digest=digest_files(files),
         reasons=("new",), seconds=1.0, peak_memory_mib=1.0, finished="2026-01-01T00:00:00Z",

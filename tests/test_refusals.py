@@ -1,0 +1,254 @@
+"""Every way that we know of in which made-up or unverified frames could reach training: refused, each for its reason.
+
+A line per way: what somebody does, and what must be said. `python -m bench.bars_trust refusals` counts them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import toy_whole
+from blueprint import verify
+from blueprint.apps import delivery
+from blueprint.backends.signer_file import SignerFile, create_key
+from blueprint.core import settings
+from blueprint.core.errors import BlueprintError
+from blueprint.core.store import RECEIPT_FILE
+from blueprint.pipeline import STAGES
+from blueprint.stages.certificate import ORDER, CertificateConfig, certificate, rule
+from toy_signed import CONTENT, POLICY, sign
+
+REAL = CONTENT["frames"][0]
+
+
+def chosen(mode: str = "", *sets: str) -> None:
+    """What the settings make of a capture mode and `--set`s."""
+    environ = {"SENSOR_CAPTURE_MODE": mode} if mode else {}
+    settings.require_simulator(settings.load(STAGES, environ=environ, sets=sets))
+
+
+SETTINGS: dict[str, tuple[Callable[[], None], str]] = {
+    "no capture mode is set": (chosen, "no simulator is chosen"),
+    "the mode is fail_closed": (lambda: chosen("fail_closed"), "no simulator is chosen"),
+    "Isaac Sim is asked for where it is not": (lambda: chosen("isaac_sim"), "nothing takes its place"),
+    "an unknown mode": (lambda: chosen("auto"), "fail_closed"),
+    "an old flag of the mode": (lambda: chosen("", "run.allow_mock_capture=true"), "no setting"),
+    "the mock renderer without its mode": (lambda: chosen("", "run.renderer=mock"), "contradicts"),
+    "the mock renderer in mode mujoco": (lambda: chosen("mujoco", "run.renderer=mock"), "contradicts"),
+    "a real renderer's name in mode mock_dev": (lambda: chosen("mock_dev", "run.renderer=mujoco"), "contradicts"),
+    "the sensor source as a setting": (
+        lambda: chosen("mujoco", "recording.sensor_source=isaac_sim_replicator"),
+        "no setting",
+    ),
+    "the suitability as a setting": (
+        lambda: chosen("mujoco", "certificate.training_suitability=production_training"),
+        "no setting",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", SETTINGS)
+def test_settings(way: str) -> None:
+    call, said = SETTINGS[way]
+    with pytest.raises(BlueprintError, match=said):
+        call()
+
+
+# ------------------------------------------------------------------ a signed dataset, and what is done to it
+
+Change = Callable[[Path, SignerFile], object]
+
+
+def signed_with(**changes: Any) -> Change:
+    return lambda root, signer: sign(root, signer, **changes)
+
+
+def edited(change: Callable[[dict], dict]) -> Change:
+    """The certificate's content edited, the signature left as it was."""
+
+    def do(root: Path, signer: SignerFile) -> None:
+        path = root / verify.ENVELOPE
+        envelope = json.loads(path.read_text())
+        statement = json.loads(base64.b64decode(envelope["payload"]))
+        envelope["payload"] = base64.b64encode(json.dumps(change(statement)).encode()).decode()
+        path.write_text(json.dumps(envelope))
+
+    return do
+
+
+def predicate(**changes: Any) -> Change:
+    return edited(lambda statement: statement | {"predicate": statement["predicate"] | changes})
+
+
+def signed_by_another(root: Path, signer: SignerFile) -> None:
+    create_key(root.parent / "other.pem")
+    sign(root, SignerFile(root.parent / "other.pem"), frames=[REAL | {"sensor_source": "isaac_sim_replicator"}])
+
+
+def of_another_dataset(root: Path, signer: SignerFile) -> None:
+    other = root.parent / "other"
+    shutil.copytree(root, other)
+    (other / "videos/a/0.mp4").write_bytes(b"other pictures")
+    sign(other, signer)
+    shutil.copyfile(other / verify.ENVELOPE, root / verify.ENVELOPE)
+
+
+DATASETS: dict[str, tuple[Change, str, str]] = {
+    "mock frames, policy production": (
+        signed_with(frames=[REAL | {"sensor_source": "mock"}]), "production", "sensor data is made up",
+    ),
+    "mock frames, policy physics_verified": (
+        signed_with(frames=[REAL | {"sensor_source": "mock"}]), POLICY, "sensor data is made up",
+    ),
+    "mock frames, policy development": (
+        signed_with(frames=[REAL | {"sensor_source": "mock"}]), "development", "sensor data is made up",
+    ),
+    "mock under another name": (
+        signed_with(frames=[REAL | {"sensor_source": "MockCapture v2"}]), "development", "sensor data is made up",
+    ),
+    "one mock frame among real ones": (
+        signed_with(frames=[REAL | {"last_frame": 98}, REAL | {"first_frame": 99, "sensor_source": "mock"}]),
+        POLICY, "sensor data is made up",
+    ),
+    "frames that no range covers": (signed_with(frames=[REAL | {"last_frame": 42}]), POLICY, "cover every frame"),
+    "no ranges at all": (signed_with(frames=[]), POLICY, "cover every frame"),
+    "MuJoCo's pictures under the default policy": (signed_with(), verify.DEFAULT_POLICY, "does not admit sensors"),
+    "a source that nobody knows": (
+        signed_with(frames=[REAL | {"sensor_source": "blender_fallback"}]), POLICY, "does not admit sensors",
+    ),
+    "physics that was not verified": (signed_with(physics_verified=False), POLICY, "were not verified"),
+    "a check that failed": (
+        signed_with(measurements=[{"text": "it holds", "passed": False}]), POLICY, "checks failed",
+    ),
+    "a run that is fit for development only": (
+        signed_with(training_suitability="development_only"), POLICY, "training suitability is development_only",
+    ),
+    "a policy that does not exist": (signed_with(), "everything", "no policy"),
+    "the sensor source edited": (
+        predicate(frames=[REAL | {"sensor_source": "isaac_sim_replicator"}]), "production", "no signature",
+    ),
+    "the suitability edited": (
+        predicate(training_suitability="production_training"), "production", "no signature",
+    ),
+    "the list of files edited": (
+        edited(lambda statement: statement | {"subject": statement["subject"][:-1]}), POLICY, "no signature",
+    ),
+    "signed by somebody else": (signed_by_another, "production", "no signature by a trusted key"),
+    "the certificate of another dataset": (of_another_dataset, POLICY, "videos/a/0.mp4 was changed"),
+    "no signature": (lambda root, _: (root / verify.ENVELOPE).unlink(), POLICY, "no signed certificate"),
+    "certificate.json in place of the signed one": (
+        lambda root, _: (root / verify.ENVELOPE).write_text(json.dumps(CONTENT)), POLICY, "no DSSE envelope",
+    ),
+    "a swapped video": (
+        lambda root, _: (root / "videos/a/0.mp4").write_bytes(b"made up"), POLICY, "videos/a/0.mp4 was changed",
+    ),
+    "a dropped episode": (lambda root, _: (root / "data/0.parquet").unlink(), POLICY, "data/0.parquet is missing"),
+    "foreign episodes put in": (
+        lambda root, _: (root / "data/1.parquet").write_bytes(b"rows"), POLICY, "data/1.parquet is not in",
+    ),
+    "a link to data elsewhere": (
+        lambda root, _: (root / "data/more").symlink_to(root.parent), POLICY, "is no regular file",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", DATASETS)
+def test_datasets(way: str, signed: Path, signer: SignerFile, tmp_path: Path) -> None:
+    """Refused by verify, and by everything that hands data over."""
+    change, policy, said = DATASETS[way]
+    change(signed, signer)
+    with pytest.raises(verify.Refused, match=said):
+        verify.verify(signed, [signer.public_key], policy)
+    with pytest.raises(BlueprintError, match=said):
+        delivery.deliver(signed, str(tmp_path / "there"), policy, [signer.public_key], audit=tmp_path / "audit")
+    assert not (tmp_path / "there").exists()
+
+
+def test_a_mock_dataset_under_a_new_name(signed: Path, signer: SignerFile) -> None:
+    """MOCK_dataset renamed, and MOCK_certificate.dsse.json renamed beside it."""
+    sign(signed, signer, frames=[REAL | {"sensor_source": "mock"}])
+    (signed / verify.ENVELOPE).rename(signed.parent / f"MOCK_{verify.ENVELOPE}")
+    renamed = signed.rename(signed.parent / "real_dataset")
+    with pytest.raises(verify.Refused, match="no signed certificate"):
+        verify.verify(renamed, [signer.public_key], "development")
+    (renamed.parent / f"MOCK_{verify.ENVELOPE}").rename(renamed.parent / verify.ENVELOPE)
+    with pytest.raises(verify.Refused, match="sensor data is made up"):
+        verify.verify(renamed, [signer.public_key], "development")
+
+
+# ------------------------------------------------------------------ before there is a certificate
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> toy_whole.Made:
+    return toy_whole.make_all(tmp_path_factory.mktemp("toy"))
+
+
+def certify(made: toy_whole.Made, out: Path) -> Any:
+    out.mkdir()
+    return certificate.function(**{name: made[name] for name in ORDER}, cfg=CertificateConfig(), out=out)
+
+
+def moved(made: toy_whole.Made, name: str, to: Path) -> toy_whole.Made:
+    shutil.copytree(made[name].root, to)
+    return made | {name: type(made[name]).load(to)}
+
+
+def test_a_partial_run(made: toy_whole.Made, tmp_path: Path) -> None:
+    cut = moved(made, "recording", tmp_path / "recording")
+    (tmp_path / "recording" / RECEIPT_FILE).unlink()
+    with pytest.raises(BlueprintError, match="receipt"):
+        certify(cut, tmp_path / "out")
+
+
+def test_an_old_receipt_beside_new_files(made: toy_whole.Made, tmp_path: Path) -> None:
+    changed = moved(made, "recording", tmp_path / "recording")
+    video = next((tmp_path / "recording").rglob("*.mp4"))
+    video.write_bytes(video.read_bytes()[:-1] + b"x")
+    with pytest.raises(BlueprintError, match="SHA-256"):
+        certify(changed, tmp_path / "out")
+
+
+def test_a_recording_that_claims_other_sensors_than_its_renderer_has(made: toy_whole.Made, tmp_path: Path) -> None:
+    """Its artifact says isaac_sim_replicator, its receipt says who drew it."""
+    lying = moved(made, "recording", tmp_path / "recording")
+    claimed = lying["recording"].model_copy(update={"sensor_source": "isaac_sim_replicator"})
+    lying["recording"] = claimed.save(tmp_path / "recording")
+    toy_whole.write_receipt("recording", lying, ("workcell", "episodes"))
+    for name in ("quality", "dataset"):
+        lying = moved(lying, name, tmp_path / name)
+        toy_whole.write_receipt(name, lying, ("episodes", "recording") if name == "quality" else ("recording",))
+    found = certify(lying, tmp_path / "out")
+    assert found.sensor_source.startswith("unknown") and found.training_suitability == "development_only"
+    content = found.model_dump(mode="json")
+    for policy in ("production", "physics_verified"):
+        assert any("does not admit sensors" in reason for reason in verify.objections(content, policy))
+
+
+@pytest.mark.parametrize("renderer", ["", "mujoco 3.17.0", "mine 1", "isaac_sim_lookalike 5"])
+def test_only_isaac_sim_speaks_for_isaac_sim(renderer: str) -> None:
+    assert rule.sensor_source("isaac_sim_replicator", renderer).startswith("unknown")
+
+
+@pytest.mark.parametrize("physics", ["heuristic", "none", "", "mujoco_like 1"])
+def test_physics_that_nobody_ran(physics: str) -> None:
+    assert not rule.physics_verified(physics, 5, ())
+
+
+def test_the_stream_serves_no_mock(tmp_path: Path) -> None:
+    verdict = rule.suitability(
+        origin="https://lab/scan",
+        sensor_source="mock",
+        physics_backend="mujoco",
+        episodes=3,
+        quality=None,
+        measurements=(),
+    )
+    assert verdict.level == "unsuitable"  # below every level that `blueprint stream` can be told to serve
