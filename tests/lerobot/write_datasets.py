@@ -24,6 +24,7 @@ KINDS = {
     "plain": RecordingConfig(),
     "av1": RecordingConfig(codec="av1", depth=False, segmentation=False),
     "wide": RecordingConfig(width=640, height=480, depth=False, segmentation=False),
+    "full": RecordingConfig(pack="full"),
     "rough": RecordingConfig(samples=1, depth=False, segmentation=False),
 }
 

@@ -19,6 +19,8 @@ from blueprint.stages.recording.labels import Labels
 if TYPE_CHECKING:
     from blueprint.stages.recording import RecordingConfig
 
+DEPTH_STEPS = np.float32(8192)  # per metre, in packs: 0.12 mm, which halves the files
+
 
 class ColorTrack:
     """A video and its colour statistics."""
@@ -78,7 +80,8 @@ class Track(ColorTrack):
         if "depth" in self._grays and images.depth is not None:
             self._grays["depth"].add(millimetres(images.depth, self._max_depth_m))
         if "depth" in self._stacks and images.depth is not None:
-            self._stacks["depth"].add({"depth": within(images.depth, self._max_depth_m)})
+            depth = within(images.depth, self._max_depth_m)
+            self._stacks["depth"].add({"depth": np.rint(depth * DEPTH_STEPS) / DEPTH_STEPS})
         if "segmentation" in self._grays and images.segmentation is not None:
             self._grays["segmentation"].add(images.segmentation)
         if "segmentation" in self._stacks and images.segmentation is not None and self._labels is not None:
