@@ -35,7 +35,7 @@ TEMPLATES: dict[Family, tuple[str, ...]] = {
 }
 RADIUS_M = 0.03  # of the region
 PUSH_MOVE_M, PULL_MOVE_M = (0.1, 0.22), (0.09, 0.16)  # how far from its start a thing is sent
-SPOTS, SPOTS_TRIED = 80, 5
+SPOTS, SPOTS_TRIED = 80, 15
 ROOM_M = 0.012  # between the thing on its way and the others, beyond what they may be moved by
 EDGE_M = 0.04
 LEAST_HEIGHT_M = 0.028  # of what a tilted finger can push against
