@@ -54,7 +54,8 @@ def read(root: Path) -> str:
     assert dataset.num_episodes == info["total_episodes"]
     assert dataset.meta.total_tasks == info["total_tasks"] == len(dataset.meta.tasks)
     cameras = list(dataset.meta.camera_keys)
-    vectors = ["action", *(name for name in info["features"] if name.startswith("observation.") and name not in cameras)]
+    signals = (name for name in info["features"] if name.startswith("observation.") and name not in cameras)
+    vectors = ["action", *signals]
     assert set(dataset.meta.stats) == set(info["features"]), "statistics of every feature"
     rows = pd.concat([pd.read_parquet(path) for path in sorted(root.glob("data/*/*.parquet"))]).set_index("index")
     frames = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), MAX_FRAMES)).round().astype(int))
