@@ -328,5 +328,6 @@ def _copy(source: Path, folder: Path, assets: Path, prefix: str) -> str:
     inside = source.relative_to(folder) if source.is_relative_to(folder) else Path(source.name)
     parts = [part for part in inside.parts if part not in ("assets", "..")]
     name = prefix + "__".join(parts)
-    shutil.copyfile(source, assets / name)
+    if source.resolve() != (assets / name).resolve():
+        shutil.copyfile(source, assets / name)
     return name

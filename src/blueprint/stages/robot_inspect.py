@@ -6,6 +6,7 @@ Nothing is asked that can be measured. What no file holds is assumed, and each a
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ WEAK_N = 10.0
 SERVO_HZ, SERVO_DAMPING = 6.0, 1.0  # of servos made for a file that has none: natural frequency, damping ratio
 ARMATURE_SHARE = 0.3  # rotor inertia as a share of the link inertia that a joint feels, where the file has none
 VELOCITY_RAD_S, SPEED_UP_S, JERK_RATIO = 1.5, 0.4, 500.0  # assumed limits; the ratio is the Panda's jerk / acceleration
+CONTACT_SAMPLES, ALWAYS = 60, 0.7  # random configurations; share of them in which neighbours touch
 SETTLE_S = 0.8
 NEAR_M = 0.03  # pads come at least this near to each other
 TIP_M = 0.01  # the tool point lies this far behind the finger tips, or in the middle of shorter pads
@@ -96,6 +98,30 @@ def arm_and_palm(spec: mujoco.MjSpec, model: mujoco.MjModel) -> Found:
             joint.limited, joint.range = 1, [-np.pi, np.pi]
             found.assumed.append(f"{joint.name} has no limits in the file: -180 to 180 degrees assumed")
     return found
+
+
+def touching_always(spec: mujoco.MjSpec, model: mujoco.MjModel, found: Found) -> None:
+    """Pairs of the arm's bodies that touch in nearly every configuration cannot be meant to collide: excluded."""
+    import mujoco
+
+    data, rng, counts = mujoco.MjData(model), np.random.default_rng(0), Counter[tuple[int, int]]()
+    addresses = [int(model.joint(name).qposadr[0]) for name in found.joints]
+    ranges = np.array([model.joint(name).range for name in found.joints])
+    for _ in range(CONTACT_SAMPLES):
+        data.qpos[:] = within_limits(model)
+        data.qpos[addresses] = rng.uniform(ranges[:, 0], ranges[:, 1])
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_collision(model, data)
+        bodies = np.sort(model.geom_bodyid[data.contact.geom], axis=1)
+        counts.update({(int(a), int(b)) for a, b in bodies})
+    hand = _below(model, model.body(found.palm).id)
+    for (a, b), count in sorted(counts.items()):
+        if count >= ALWAYS * CONTACT_SAMPLES and not {a, b} <= hand:  # fingers are meant to touch
+            names = (model.body(a).name, model.body(b).name)
+            spec.add_exclude(bodyname1=names[0], bodyname2=names[1])
+            found.told.append(
+                f"{names[0]} and {names[1]} touch in nearly every configuration: not counted as a collision"
+            )
 
 
 def gripper_drive(spec: mujoco.MjSpec, model: mujoco.MjModel, found: Found) -> dict[str, object]:

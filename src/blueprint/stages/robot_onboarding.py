@@ -105,6 +105,7 @@ def _inspected(file: Path, fresh: Path, name: str, title: str, arm: str) -> tupl
     found = inspect.arm_and_palm(spec, model)
     parts = inspect.gripper_drive(spec, model, found)
     actuators = {spec_actuator.target: spec_actuator for spec_actuator in spec.actuators}
+    inspect.touching_always(spec, model, found)
     for joint in found.joints:  # one actuator per arm joint, named after it
         own = actuators.get(joint) or spec.add_actuator(target=joint)
         if joint not in actuators:
@@ -206,7 +207,7 @@ def _joint_speeds(root: ET.Element) -> dict[str, float]:
 
 
 def _urdf_for_mujoco(root: ET.Element, file: Path, assets: Path) -> str:
-    """The URDF with its meshes found, converted where MuJoCo cannot read them, and fixed links merged."""
+    """The URDF with its meshes found, converted where MuJoCo cannot read them."""
     import trimesh
 
     for link in root.findall("link"):
@@ -229,7 +230,7 @@ def _urdf_for_mujoco(root: ET.Element, file: Path, assets: Path) -> str:
     for old in root.findall("mujoco"):
         root.remove(old)
     compiler = ET.SubElement(ET.SubElement(root, "mujoco"), "compiler")
-    compiler.attrib.update(discardvisual="false", fusestatic="true", strippath="false", balanceinertia="true")
+    compiler.attrib.update(discardvisual="false", fusestatic="false", strippath="false", balanceinertia="true")
     return ET.tostring(root, encoding="unicode")
 
 
