@@ -256,10 +256,11 @@ def test_two_arms_swap_sides_without_meeting(tmp_path: Path) -> None:
     for k, (view, start, goal) in enumerate(((first, into[0], out[0]), (second, out[1], into[1]))):
         world = CollisionWorld(view)
         world.place(qpos)
-        others = tuple(plans.values()) or (ArmMotion(second, out[1], out[1][None], FPS),)
+        other = CollisionWorld(second)
+        others = tuple(plans.values()) or (ArmMotion(other, out[1], out[1][None], FPS),)
         targets = Among(world, OPENING, others, limits(view), FPS).plan(start, goal)
         assert targets is not None
-        plans[k] = ArmMotion(view, start, targets, FPS)
+        plans[k] = ArmMotion(world, start, targets, FPS)
     names = tuple(cell.model.body(b).name for b in second.robot_bodies)
     closest, data = [], mujoco.MjData(cell.model)
     for t in np.arange(0.0, max(p.until for p in plans.values()), 1 / FPS):

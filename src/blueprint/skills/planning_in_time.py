@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from blueprint.skills.cell import Cell
 from blueprint.skills.collision import CollisionWorld, Moving
 from blueprint.skills.motion import Limits, time_waypoints
 from blueprint.skills.obstacles import Mover, drive
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-BERTH_M = 0.05  # kept from what moves; checks are as close in time as that takes
+BERTH_M = 0.05  # kept from what moves at every check
+BETWEEN = 1.6  # berths by which both sides together may move between two checks; at 2 they could just touch
 WAIT_S = 0.2  # between the start times that are tried
-LEVER_M = 0.9  # a joint of another arm moves no point of it farther per radian
 BRAKE_S = 0.4  # in which a guarded motion comes to rest
 FORESIGHT_S = 1.0  # for which it must be safe to stay where a guarded motion comes to rest
 DETOURS = 2
@@ -60,10 +59,10 @@ class Crowd:
 class ArmMotion:
     """Another arm that follows targets (K, n), one per frame after `begins` [s], and rests before and after.
 
-    cell: that arm's view of the workcell; start: (n,) where it is until then; opening: of its gripper [m]
+    world: that arm's; start: (n,) where it is until then; opening: of its gripper [m]
     """
 
-    cell: Cell
+    world: CollisionWorld
     start: Array
     targets: Array
     fps: int
@@ -72,7 +71,8 @@ class ArmMotion:
 
     @property
     def bodies(self) -> tuple[str, ...]:
-        return tuple(self.cell.model.body(body).name for body in sorted(self.cell.robot_bodies))
+        cell = self.world.cell
+        return tuple(cell.model.body(body).name for body in sorted(cell.robot_bodies))
 
     @property
     def until(self) -> float:
@@ -80,7 +80,8 @@ class ArmMotion:
 
     @property
     def fastest(self) -> float:
-        return LEVER_M * self.fps * float(np.linalg.norm(np.diff(self._rows, axis=0), axis=1).max(initial=0.0))
+        steps = np.abs(np.diff(self._rows, axis=0)) @ self.world.reaches
+        return self.fps * float(steps.max(initial=0.0))
 
     @cached_property
     def _rows(self) -> Array:
@@ -90,8 +91,9 @@ class ArmMotion:
         rows = self._rows
         s = float(np.clip((t - self.begins) * self.fps, 0.0, len(rows) - 1))
         k = min(int(s), max(len(rows) - 2, 0))
-        data.qpos[self.cell.arm_qpos] = rows[k] + (s - k) * (rows[min(k + 1, len(rows) - 1)] - rows[k])
-        data.qpos[self.cell.finger_qpos] = self.cell.finger_positions(self.opening)
+        cell = self.world.cell
+        data.qpos[cell.arm_qpos] = rows[k] + (s - k) * (rows[min(k + 1, len(rows) - 1)] - rows[k])
+        data.qpos[cell.finger_qpos] = cell.finger_positions(self.opening)
 
 
 def first_meeting(
@@ -99,7 +101,7 @@ def first_meeting(
 ) -> float | None:
     """When [s] an arm that is at rows[k] (K, n) at begins + k / fps first comes closer than the berth; None = never.
 
-    Nothing can be met between the checks: neither side moves more than the berth from one to the next.
+    Nothing can be met between the checks: both sides together move less than two berths from one to the next.
     """
     moving = tuple(moving)
     names = [name for one in moving for name in one.bodies]
@@ -107,7 +109,8 @@ def first_meeting(
     with world.berth(BERTH_M, names):
         for k in range(len(rows)):
             step = rows[min(k + 1, len(rows) - 1)] - rows[k]
-            count = max(1, int(np.ceil((float(np.linalg.norm(step * world.levers)) + fastest / fps) / BERTH_M)))
+            moved = float(np.abs(step) @ world.reaches) + fastest / fps
+            count = max(1, int(np.ceil(moved / (BETWEEN * BERTH_M))))
             for share in np.arange(count) / count:
                 t = begins + (k + share) / fps
                 world.move(moving, t)
