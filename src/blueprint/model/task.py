@@ -41,7 +41,10 @@ class Goal(Model):
     place_beside: it rests on the support with a gap to `target` of at most `radius_m`, touching nothing else
     place_on: it rests on `target`, not on the support
     place_into: it rests inside `target`'s opening
-    open, close, turn, press: `joint` (MJCF name) of the object has reached `value` from `value_start` [rad or m]
+    open, close, turn, press: `joint` (MJCF name) of the object has reached `value` from `value_start` [rad or m]; a
+    dial is within 0.12 rad of it, a button was that deep and has come back
+    push, pull: never lifted, its outline's centre lies within `radius_m` of `center`; a push is made by closed fingers,
+    a pull by a grip, and ends nearer to the robot
     insert: it stands at least `height_m` below the rim of `target`'s hole, which is wider than it by `radius_m`
     wipe: held and pressed lightly, it has gone over a share of `value` of the disc around `center`
     stack, rearrange, sort, chain: every one of `steps` is done, in this order
