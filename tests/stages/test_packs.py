@@ -301,6 +301,8 @@ def test_a_full_dataset_and_its_failures_are_sound(dataset_of_full: Dataset) -> 
         assert check_dataset(made.path(folder), decode=True) == []
         lines = [json.loads(line) for line in made.path(f"{folder}/sidecar/episodes.jsonl").read_text().splitlines()]
         assert len(lines) == episodes and all(line["success"] == (folder == made.folder) for line in lines)
+        card = made.path(f"{folder}/README.md").read_text()
+        assert ("None of these attempts" in card) == (folder == "failures") != ("accepted by a checker" in card)
     assert lines[0]["attempts"][lines[0]["attempt"]]["cause"] == "dropped"
 
 
@@ -354,6 +356,7 @@ def test_the_dataset_says_which_episodes_are_siblings(inputs: Inputs, tmp_path: 
     parts = json.loads(made.path("dataset/sidecar/splits.json").read_text())
     assert parts["train"] == list(range(6)) and parts["seed"] == 42
     assert check_dataset(made.path("dataset")) == []
+    assert "| lift the box | 6 |" in made.path("dataset/README.md").read_text()
 
 
 PAGE = Path(__file__).parents[2] / "docs/data_packs.md"

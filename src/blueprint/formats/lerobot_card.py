@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from blueprint.formats.lerobot import DatasetSpec, Summary
-from blueprint.model.artifacts import Episodes, Recording, TaskSet, Workcell
+from blueprint.model.artifacts import Episodes, Recording, Workcell
+from blueprint.model.episode import EpisodeRecord, RecordedEpisode
 
 FRONT = """---
 license: {licence}
@@ -28,11 +30,16 @@ MOCK = """> [!CAUTION]
 
 """
 
-BODY = """{mock}# {robot}: {count} demonstrations in simulation
+JUDGED = """Every episode was planned, simulated and accepted by a checker that shares no code
+with the planner; failed ones are left out."""
+
+FAILED = """**None of these attempts did its task**: they are kept to learn from what went wrong.
+The cause of each stands in `sidecar/episodes.jsonl`. Do not train on them as demonstrations."""
+
+BODY = """{mock}# {robot}: {count} {what} in simulation
 
 **Simulated data.** The pictures come from `sensor_source: {sensor}` ({renderer}); contacts and motion from
-`{simulator}`. No real robot moved. Every episode was planned, simulated and accepted by a checker that shares no code
-with the planner; failed ones are left out. What was measured on the scene itself stands in the certificate.
+`{simulator}`. No real robot moved. {verdict} What was measured on the scene itself stands in the certificate.
 
 | | |
 |---|---|
@@ -74,18 +81,20 @@ NO_LICENCE = (
 def write_card(
     root: Path,
     workcell: Workcell,
-    taskset: TaskSet,
     episodes: Episodes,
     recording: Recording,
+    pairs: Sequence[tuple[RecordedEpisode, EpisodeRecord]],
     spec: DatasetSpec,
     summary: Summary,
     licence: tuple[str, str],
 ) -> None:
-    """licence: identifier as hubs know it, and a free text."""
+    """pairs: the episodes of this dataset; licence: identifier as hubs know it, and a free text."""
     identifier, note = licence
-    recorded = {episode.index for episode in recording.episodes}
-    counts = Counter(record.task.instruction for record in episodes.episodes if record.index in recorded)
+    counts = Counter(record.task.instruction for _, record in pairs)
+    failed = pairs[0][0].attempt is not None
     body = BODY.format(
+        what="failed attempts" if failed else "demonstrations",
+        verdict=FAILED if failed else JUDGED,
         mock=MOCK if "mock" in recording.sensor_source else "",
         robot=workcell.robot.title,
         robot_source=workcell.robot.source,

@@ -55,7 +55,7 @@ def dataset(
             summary = write_dataset(out / folder, spec, _episode_data(episodes, recording, pairs))
             write_sidecar(out / folder / SIDECAR, workcell, episodes, recording, pairs, cfg.split)
             licence = (cfg.licence, cfg.licence_note)
-            write_card(out / folder, workcell, taskset, episodes, recording, spec, summary, licence)
+            write_card(out / folder, workcell, episodes, recording, pairs, spec, summary, licence)
             made[folder] = (spec, summary)
     spec, summary = made[Dataset.model_fields["folder"].default]
     return Dataset(
