@@ -2,52 +2,63 @@
 
 python -m bench.bars_episodes rates      or, with more: python -m bench.episodes.rates [CAPTURE] [--keep DIR]
 
-Timed are the stages `episodes` and `recording`, on the clock of their receipts. On a machine that is busy with other
-work that clock says little: then the rows count CPU time, and say so.
+Timed are the stages `episodes` and `recording`, which run a process per episode, as in `blueprint run`. On a machine
+that is busy with other work the clock says little: then the rows count CPU time, and say so.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import resource
-import subprocess
-import sys
-from collections.abc import Iterable
+import shutil
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
-from bench.rows import Row, captures
-from bench.spine.dataset import folder_of
-from bench.spine.settle import BOXED, scratch
+from bench.rows import Row
+from bench.spine.settle import scratch, simscene_of
+from blueprint.backends.renderer_mujoco import RendererMujoco
+from blueprint.backends.renderer_raster import RendererRaster
+from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core.execute import cores
-from blueprint.core.store import read_receipt
-from blueprint.model.artifacts import Episodes
+from blueprint.model.artifacts import TaskSet, Workcell
+from blueprint.stages.episodes import EpisodesConfig, episodes
+from blueprint.stages.recording import RecordingConfig, recording
+from blueprint.stages.tasks import TasksConfig, tasks
+from blueprint.stages.workcell import WorkcellConfig, workcell
+
+T = TypeVar("T")
 
 CAPTURE, COUNT = "posecnn_ycb_1", 24
 CORES = 2
 BUSY = 0.8  # CPU time per core and second on the clock, below which others had the cores
-FULL = ("recording.width=640", "recording.height=480")
-SMALL = ("recording.width=224", "recording.height=224", "recording.depth=false", "recording.segmentation=false")
+FULL = RecordingConfig(width=640, height=480, depth=True, segmentation=True)
+SMALL = RecordingConfig(width=224, height=224, depth=False, segmentation=False)
+RENDERERS = {"raster": RendererRaster, "mujoco": RendererMujoco}
 
 
-def rows(
-    capture: str = CAPTURE, count: int = COUNT, keep: Path | None = None, renderer: str = "raster"
-) -> Iterable[Row]:
-    scene = (keep or scratch()) / "render" / capture / "scene"
-    sets = [f"episodes.count={count}", f"run.renderer={renderer}"]
-    sets += ["reconstruction.boxes=boxes.json"] if capture in BOXED else []
-    run(capture, scene, "tasks", sets)
-    plan = run(capture, scene, "episodes", sets)
-    good = sum(record.success for record in Episodes.load(folder_of(scene, "episodes")).episodes)
-    plan_s = read_receipt(folder_of(scene, "episodes")).seconds
-    yield _rate("state only", good, plan, plan_s, 3000)
-    for name, some, bound in (
+def rows(capture: str = CAPTURE, count: int = COUNT, keep: Path | None = None, name: str = "raster") -> Iterable[Row]:
+    folder = (keep or scratch()) / capture
+    scene = simscene_of(capture, folder)
+    cell = workcell(scene, WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
+    offered = tasks(cell, scene, SimulatorMujoco(), TasksConfig(), _fresh(folder / "tasks"))
+    yield from measure(cell, offered, folder, count, name)
+
+
+def measure(cell: Workcell, offered: TaskSet, folder: Path, count: int, name: str) -> Iterable[Row]:
+    cfg = EpisodesConfig(count=count)
+    made, plan = _timed(lambda: episodes(cell, offered, SimulatorMujoco(), cfg, _fresh(folder / "rated")))
+    made.save(folder / "rated")
+    good = sum(record.success for record in made.episodes)
+    yield _rate("state only", good, *plan, 3000)
+    for what, some, bound in (
         ("2 cameras 640x480, colour + depth + labels", FULL, 200),
         ("2 cameras 224x224, colour", SMALL, 1000),
     ):
-        draw = run(capture, scene, "recording", [*sets, *some])
-        draw_s = read_receipt(folder_of(scene, "recording")).seconds
-        yield _rate(f"{name} ({renderer})", good, plan + draw, plan_s + draw_s, bound)
+        renderer = RENDERERS[name]()
+        _, drawn = _timed(lambda some=some, r=renderer: recording(cell, made, r, some, _fresh(folder / "recorded")))
+        yield _rate(f"{what} ({name})", good, plan[0] + drawn[0], plan[1] + drawn[1], bound)
 
 
 def _rate(name: str, good: int, cpu_s: float, wall_s: float, bound: int) -> Row:
@@ -60,23 +71,22 @@ def _rate(name: str, good: int, cpu_s: float, wall_s: float, bound: int) -> Row:
     return Row(f"episodes/h, {name}", f"{measured} ({details})", f">= {bound}", good > 0 and hourly[kind] >= bound)
 
 
-def run(capture: str, scene: Path, until: str, sets: list[str]) -> float:
-    """CPU seconds of the command and its children, start-up included."""
-    source = captures() / capture
-    if capture == "demo":
-        from blueprint.apps.demo import make_capture
+def _fresh(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
-        source = make_capture(scene.parent / "capture", 0)
-    before = _cpu()
-    command = [sys.executable, "-m", "blueprint.apps.cli", "run", str(source), "--scene", str(scene)]
-    options = ["--simulator", "mujoco", "--until", until, *(part for one in sets for part in ("--set", one))]
-    subprocess.run([*command, *options], check=True, env=os.environ | {"MUJOCO_GL": "egl"})
-    return _cpu() - before
+
+def _timed(work: Callable[[], T]) -> tuple[T, tuple[float, float]]:
+    """The result, CPU seconds of this process and the children it has reaped, and seconds on the clock."""
+    before, start = _cpu(), time.perf_counter()
+    done = work()
+    return done, (_cpu() - before, time.perf_counter() - start)
 
 
 def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 if __name__ == "__main__":
@@ -84,7 +94,7 @@ if __name__ == "__main__":
     parser.add_argument("capture", nargs="?", default=CAPTURE)
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--keep", type=Path)
-    parser.add_argument("--renderer", default="raster")
+    parser.add_argument("--renderer", default="raster", choices=sorted(RENDERERS))
     asked = parser.parse_args()
     for row in rows(asked.capture, asked.count, asked.keep, asked.renderer):
         print(row, flush=True)
