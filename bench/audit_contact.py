@@ -162,14 +162,11 @@ def _slid(workcell: Workcell, task: Task, run: Rerun, poses: list[tuple[Array, A
         return found
     width = np.zeros(len(run.qpos))
     for arm in workcell.robots:
-        a, b = (poses_of(poses, run.model.body(name).id) for name in arm.gripper.finger_bodies[:2])
-        apart = np.linalg.norm(a - b, axis=1)
-        width = np.maximum(width, apart - apart.min())
+        closed = (
+            arm.gripper.finger_positions[0] if arm.gripper.finger_positions else (0.0,) * len(arm.gripper.finger_joints)
+        )
+        for name, rest in zip(arm.gripper.finger_joints, closed, strict=True):
+            width += np.abs(run.qpos[:, int(run.model.joint(name).qposadr[0])] - rest)
     if (held & (width > 0.01)).any():
         found.append("held between open fingers")
     return found
-
-
-def poses_of(poses: list[tuple[Array, Array]], body: int) -> Array:
-    """(T, 3) where a body is."""
-    return np.array([xpos[body] for xpos, _ in poses])
