@@ -81,19 +81,28 @@ class TeamWorld:
 
 
 def regions(scene: TaskScene, name: Family, rng: np.random.Generator) -> Iterator[Proposal]:
-    """A free region for every object, as for `place_region`, that is not at the foot of an arm. Nothing for one arm."""
+    """A free region for every object, as for `place_region`: of some, the one that the farthest arm reaches best.
+
+    None is at the foot of an arm. Nothing for one arm.
+    """
+    if len(scene.team) < 2:
+        return
     bases = np.array([skills.cell.robot.base.position[:2] for skills in scene.team])
-    left = dict.fromkeys(scene.cell.objects, "no free spot on the table apart from the arms")
-    for _ in range(ROUNDS if len(scene.team) > 1 else 0):
+    best: dict[str, tuple[float, Proposal]] = {}
+    for _ in range(ROUNDS):
         for offer in family("place_region").propose(scene, "place_region", rng):
-            if offer.object not in left or offer.goal is None or offer.goal.center is None:
+            if offer.goal is None or offer.goal.center is None:
                 continue
-            if np.linalg.norm(bases - np.array(offer.goal.center), axis=1).min() >= FOOT_M:
-                del left[offer.object]
-                goal = offer.goal.model_copy(update={"family": name})
-                yield replace(offer, goal=goal, id=f"{name}-{offer.object}")
-    if len(scene.team) > 1:
-        yield from (Proposal(object_, None, f"{name}-{object_}", reason) for object_, reason in left.items())
+            away = np.linalg.norm(bases - np.array(offer.goal.center), axis=1)
+            if away.min() >= FOOT_M and away.max() < best.get(offer.object, (np.inf, None))[0]:
+                best[offer.object] = (float(away.max()), offer)
+    for object_ in scene.cell.objects:
+        task = f"{name}-{object_}"
+        if object_ not in best:
+            yield Proposal(object_, None, task, "no free spot on the table apart from the arms")
+        else:
+            offer = best[object_][1]
+            yield replace(offer, goal=offer.goal and offer.goal.model_copy(update={"family": name}), id=task)
 
 
 def opposite(cell: Cell, name: str, pair: tuple[Grasp, Grasp], gap_m: float) -> bool:
