@@ -21,12 +21,12 @@ from blueprint.skills.sweep import blocked
 Array = NDArray[np.float64]
 
 # distance between checks of the search, and berth it gives the scene beyond the clearance [m], in turn
-TRIALS = ((0.07, 0.01), (0.05, 0.005), (0.05, 0.01), (0.03, 0.005), (0.03, 0.0), (0.02, 0.0), (0.01, 0.0), (0.01, 0.0))
+TRIALS = ((0.09, 0.01), (0.05, 0.005), (0.05, 0.01), (0.03, 0.005), (0.03, 0.0), (0.02, 0.0), (0.01, 0.0), (0.01, 0.0))
 TRIES = 400  # to grow a tree, before all is begun anew with other samples and closer checks
 BACK_M, BACK_STEPS = 0.1, 3  # in which, and how often, the hand is drawn back
 DAMPING = 0.01  # of the inverse Jacobian near singular configurations
 RANGE_M = 0.5  # longest tree edge
-SHORTCUTS = 12
+SHORTCUTS = 6
 NEAR_ROOM = 0.25  # by this share of the joint ranges
 NEAR = 0.7  # share of samples drawn around start and goal: most detours are short
 BLENDS = (0.5, 0.25, 0.1, 0.0)  # share of the shorter side at a corner that is rounded off
