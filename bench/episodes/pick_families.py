@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from bench.episodes.contact_families import TABLE, imported
 from bench.rows import captures
 from bench.spine.settle import BOXED, scratch, simscene_of
@@ -15,6 +17,7 @@ from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core.errors import InfeasibleError
 from blueprint.model.artifacts import SimScene, Workcell
 from blueprint.model.task import Family, Task
+from blueprint.skills.grains import with_grains
 from blueprint.stages.tasks import TasksConfig, tasks
 from blueprint.stages.workcell import WorkcellConfig, workcell
 
@@ -90,11 +93,32 @@ PEGS = table_of(
 WIPING = table_of(
     "wiping", block("sponge", 0.0, -0.12, (0.045, 0.03, 0.02)), block("soap_box", 0.1, 0.1, (0.03, 0.02, 0.03))
 )
+CUP_M = 0.024  # inner radius
+
+
+def cup(name: str, x: float, y: float, high: float = 0.13) -> str:
+    """Twelve staves and a floor."""
+    t, n = 0.002, 12
+    half = (CUP_M + 2 * t) * np.tan(np.pi / n)
+    staves = "".join(
+        f'<geom type="box" pos="{(CUP_M + t) * np.cos(a):.6f} {(CUP_M + t) * np.sin(a):.6f} {high / 2}" '
+        f'euler="0 0 {a:.6f}" size="{t} {half:.6f} {high / 2}" mass="0.008"/>'
+        for a in np.arange(n) * 2 * np.pi / n
+    )
+    floor = f'<geom type="cylinder" pos="0 0 0.003" size="{CUP_M} 0.003" mass="0.02"/>'
+    return f'<body name="{name}" pos="{x} {y} 0"><freejoint/>{floor}{staves}</body>'
+
+
+CUPS = table_of("cups", cup("cup", 0.0, -0.1), tray("bowl", 0.0, 0.12, half=0.07, high=0.05)).replace(
+    "<worldbody>", '<compiler angle="radian"/><worldbody>'
+)
+GRAINS = 20
 SINGLE: tuple[Family, ...] = ("lift", "place_region", "place_beside", "place_on", "place_into")
 MADE: dict[str, tuple[Callable[[Path], SimScene], tuple[Family, ...]]] = {
     "blocks": (lambda folder: imported(BLOCKS, folder), (*SINGLE, "stack", "rearrange", "chain")),
     "pegs": (lambda folder: imported(PEGS, folder), ("insert",)),
     "wiping": (lambda folder: imported(WIPING, folder), ("wipe",)),
+    "cups": (lambda folder: imported(CUPS, folder), ("pour",)),
     "trays": (lambda folder: imported(TRAYS, folder), ("place_into", "sort")),
 }
 ON_CAPTURES: tuple[Family, ...] = (*SINGLE, "rearrange", "chain")
@@ -128,9 +152,11 @@ def _tasks(
         return
     if not (folder / "workcell/artifact.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        scene, place = make(folder), folder / "workcell"
+        scene, place = make(folder), folder / ("empty" if "pour" in families else "workcell")
         place.mkdir(parents=True, exist_ok=True)
-        workcell(scene, WorkcellConfig(), place).save(place)
+        cell = workcell(scene, WorkcellConfig(), place).save(place)
+        if "pour" in families:
+            with_grains(cell, "cup", GRAINS, SimulatorMujoco(), folder / "workcell")
     cell, scene = Workcell.load(folder / "workcell"), SimScene.load(folder / "simscene")
     place = folder / "tasks"
     place.mkdir(parents=True, exist_ok=True)

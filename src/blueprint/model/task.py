@@ -47,6 +47,7 @@ class Goal(Model):
     a pull by a grip, and ends nearer to the robot
     insert: it stands at least `height_m` below the rim of `target`'s hole, which is wider than it by `radius_m`
     wipe: held and pressed lightly, it has gone over a share of `value` of the disc around `center`
+    pour: a share of `value` of the grains that `object` held lies in `target`, and next to none elsewhere
     stack, rearrange, sort, chain: every one of `steps` is done, in this order
     """
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from blueprint.backends.protocols import Simulator
 from blueprint.geometry.transforms import rotation_angle
 from blueprint.model.variation import PhysicsDraw
+from blueprint.skills import grains
 from blueprint.skills.cell import Cell
 from blueprint.skills.mounting import edge_distance
 from blueprint.skills.placement import footprint, outline_gap
@@ -60,7 +61,7 @@ def _jittered(cell: Cell, base: Array, rng: np.random.Generator, metres: float, 
         T = cell.pose(qpos, name)
         T[:2, 3] += rng.uniform(-metres, metres, 2)
         T[:3, :3] = Rotation.from_rotvec([0.0, 0.0, rng.uniform(-radians, radians)]).as_matrix() @ T[:3, :3]
-        qpos = cell.with_pose(qpos, name, T)
+        qpos = grains.moved(cell, name, qpos, T)
     return qpos
 
 

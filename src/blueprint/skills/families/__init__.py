@@ -40,6 +40,7 @@ FAMILIES: dict[Family, str] = {
     "chain": "several",
     "insert": "insert",
     "wipe": "wipe",
+    "pour": "pour",
     "open": "joints",
     "close": "joints",
     "turn": "joints",

@@ -210,15 +210,15 @@ def unfit(cell: Cell, name: str, target: str, family: Family) -> str:
         heights = surface_height(cell, target, T_target, disc(middle, BASE_SHARE * radius))
         flat = float((heights > top - FLAT_M).mean())
         return "" if flat >= 0.95 else f"the top of {target} is flat under {flat:.0%} of it only"
-    opening = _opening(cell, target, T_target, middle, top)
-    if opening == 0.0:
+    room = opening(cell, target, T_target, middle, top)
+    if room == 0.0:
         return f"{target} has no opening"
-    if radius + OPENING_GAP_M > opening:
-        return f"it is {200 * radius:.1f} cm wide, the opening of {target} {200 * opening:.1f} cm"
+    if radius + OPENING_GAP_M > room:
+        return f"it is {200 * radius:.1f} cm wide, the opening of {target} {200 * room:.1f} cm"
     return ""
 
 
-def _opening(cell: Cell, target: str, T_target: Array, middle: Array, top: float) -> float:
+def opening(cell: Cell, target: str, T_target: Array, middle: Array, top: float) -> float:
     """Radius of the largest disc around the middle that is everywhere deeper than `DEEP_M` [m]; 0 without one."""
     low = height_range(cell, target, T_target)[0]
     best = 0.0

@@ -34,6 +34,7 @@ GOALS: dict[Family, str] = {
     "chain": "several",
     "insert": "insert",
     "wipe": "wipe",
+    "pour": "pour",
     "open": "joints",
     "close": "joints",
     "turn": "joints",
