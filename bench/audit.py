@@ -129,6 +129,10 @@ def objections(workcell: Workcell, task: Task, run: Rerun) -> list[str]:
     way = [*_others(workcell, task, run), *audit_pick.on_the_way(workcell, handled, run)]
     if task.goal.steps:
         return [*way, *audit_pick.several(workcell, task, run)]
+    if task.goal.family == "pour":
+        return [*way, *audit_pick.pour(task, run)]
+    if task.goal.family == "wipe":
+        return [*way, *_grasp(workcell, task, run), *audit_pick.wipe(workcell, task, run)]
     return [*way, *_grasp(workcell, task, run), *_goal(workcell, task, run)]
 
 

@@ -119,3 +119,52 @@ def _placed(name: str, goal: Goal, company: set[str], run: Rerun) -> list[str]:
     elif goal.center is not None and np.linalg.norm(place[:2] - goal.center) > goal.radius_m + 0.01:
         found.append(f"{np.linalg.norm(place[:2] - goal.center):.3f} m from its region's centre")
     return found
+
+
+def wipe(workcell: Workcell, task: Task, run: Rerun) -> list[str]:
+    """Marks left by the block's bounding rectangle wherever it touches the table while a finger touches it."""
+    model, goal, body = run.model, task.goal, run.model.body(task.object).id
+    fingers = {model.body(f).id for arm in workcell.robots for f in arm.gripper.finger_bodies}
+    table = model.body("table").id
+    start = int(model.jnt_qposadr[model.body_jntadr[body]])
+    half = np.max(
+        [
+            np.abs(model.geom_pos[g]) + model.geom_aabb[g, 3:]
+            for g in range(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body])
+        ],
+        axis=0,
+    )
+    side = np.linspace(-1, 1, 41) * goal.radius_m
+    spots = np.array([(x, y) for x in side for y in side if np.hypot(x, y) <= goal.radius_m]) + np.array(goal.center)
+    wiped = np.zeros(len(spots), dtype=bool)
+    for pairs, qpos in zip(run.touching, run.qpos, strict=True):
+        partners = {a + b - body for a, b in pairs if body in (a, b)}
+        if table in partners and partners & fingers:
+            turn = np.zeros(9)
+            mujoco.mju_quat2Mat(turn, qpos[start + 3 : start + 7])
+            local = (spots - qpos[start : start + 2]) @ turn.reshape(3, 3)[:2, :2]
+            wiped |= (np.abs(local) <= half[:2]).all(axis=1)
+    found = [] if wiped.mean() >= goal.value - 0.02 else [f"only {wiped.mean():.0%} of the region was wiped"]
+    if any(body in pair and {*pair} & fingers for pair in run.touching[-1]):
+        found.append("still in the robot's fingers")
+    return found
+
+
+def pour(task: Task, run: Rerun) -> list[str]:
+    """Grains near the target's middle at the end, none of them farther down than its floor; the vessel went up."""
+    model, last = run.model, run.qpos[-1]
+    address = {
+        model.body(int(model.jnt_bodyid[j])).name: int(model.jnt_qposadr[j])
+        for j in range(model.njnt)
+        if model.jnt_type[j] == mujoco.mjtJoint.mjJNT_FREE
+    }
+    grains = np.array([last[at : at + 3] for name, at in address.items() if name.startswith("grain_")])
+    bowl = last[address[str(task.goal.target)] :][:3]
+    near = (np.linalg.norm(grains[:, :2] - bowl[:2], axis=1) < 0.1) & (np.abs(grains[:, 2] - bowl[2]) < 0.06)
+    lost = (grains[:, 2] < -0.01) | (np.linalg.norm(grains[:, :2] - bowl[:2], axis=1) > 0.15)
+    found = [] if near.mean() >= task.goal.value else [f"{near.mean():.0%} of the grains are in {task.goal.target}"]
+    if lost.mean() > 0.1:
+        found.append(f"{lost.mean():.0%} of the grains are lost")
+    if np.ptp(run.qpos[:, address[task.object] + 2]) < 0.05:
+        found.append("the vessel was never lifted")
+    return found

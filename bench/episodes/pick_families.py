@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from bench.episodes.contact_families import TABLE, imported
 from bench.rows import captures
 from bench.spine.settle import BOXED, scratch, simscene_of
+from blueprint.backends.protocols import Simulator
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core.errors import InfeasibleError
 from blueprint.model.artifacts import SimScene, Workcell
@@ -156,7 +158,7 @@ def _tasks(
         place.mkdir(parents=True, exist_ok=True)
         cell = workcell(scene, WorkcellConfig(), place).save(place)
         if "pour" in families:
-            with_grains(cell, "cup", GRAINS, SimulatorMujoco(), folder / "workcell")
+            with_grains(cell, "cup", GRAINS, cast(Simulator, SimulatorMujoco()), folder / "workcell")
     cell, scene = Workcell.load(folder / "workcell"), SimScene.load(folder / "simscene")
     place = folder / "tasks"
     place.mkdir(parents=True, exist_ok=True)
