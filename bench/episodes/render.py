@@ -141,10 +141,10 @@ def as_shipped(model: Path | None, states: Path | None) -> tuple[str, str, bool 
     there = home / "workcell"
     shutil.copytree(model.parent, there, dirs_exist_ok=True)
     for mesh in ET.parse(model).getroot().iter("mesh"):
-        file, name = str(mesh.get("file")), str(mesh.get("name") or "").removeprefix("robot/")
+        owner, _, name = str(mesh.get("name") or "").rpartition("/")
         original = next(iter(whole.rglob(f"{name}.obj")), None)
-        if original is not None and "robot" in file:
-            shutil.copyfile(original, there / "assets" / file)
+        if owner == "robot" and original is not None:
+            shutil.copyfile(original, there / "assets" / str(mesh.get("file")))
     peer, ours = _Drawer("peer", there / "workcell.xml", states), _Drawer("ours", model, states)
     spent: dict[str, float] = {"peer": 0.0, "ours": 0.0}
     for _ in range(2):
