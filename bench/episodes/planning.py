@@ -3,7 +3,8 @@
 Problems are feasible by construction: each end is found by inverse kinematics, and the tool is drawn straight from
 there to open space without touching anything. OMPL's RRT-Connect over plain MuJoCo collision solves the same problems
 in the same run. Every path of both is judged by MuJoCo every 2 mrad, our corners as they are rounded. Times are CPU
-times of one thread, lengths the mean of the joints' norm; ours include the certificate that nothing can touch between the checks either.
+times of one thread, lengths the mean of the joints' norm; ours include the certificate that nothing can touch between
+the checks either.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from blueprint.skills.planning import plan
 Array = NDArray[np.float64]
 Box = tuple[tuple[float, float, float], tuple[float, float, float]]  # centre, half sizes [m]
 
-SEED, PROBLEMS = 515_151, 30  # held out: development looked at other seeds
+SEED, PROBLEMS = 868_686, 30  # held out: development looked at other seeds
 OPENING_M = 0.08
 JUDGED_RAD = 0.002
 RETREAT_STEPS = 16
