@@ -13,6 +13,7 @@ from blueprint.core.errors import IntegrityError
 from blueprint.model.task import Family, Goal, Task
 from blueprint.skills.families import Proposal, Way
 from blueprint.skills.jointed import Jointed, Kind
+from blueprint.skills.planning import plan
 from blueprint.skills.primitives import SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
@@ -101,7 +102,11 @@ def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -
     part, aim = part_of(scene, task), aim_of(scene, task)
     if part.in_the_way(start, aim):
         return
+    skills = scene.skills
     for stroke in _strokes(scene, task, start, rng):
+        skills.world.place(start)
+        if plan(skills.world, skills.arm.home, stroke.approach[0], stroke.contact.opening) is None:
+            continue
         if stroke.full or _goes_on(scene, task, part.at(start, stroke.reaches), rng, STROKES - 1):
             yield Working(scene, task, stroke, rng)
 
