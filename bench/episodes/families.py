@@ -54,10 +54,11 @@ def rows(only: Sequence[str] = (), keep: Path | None = None, seeds: int = SEEDS)
     for family, cell, _, found in cases:
         if not only or family in only:
             by_family.setdefault(family, []).append((cell, found))
-    tallies = {family: _family(some, seeds, keep or scratch()) for family, some in by_family.items()}
-    for family, tally in tallies.items():
-        yield from _of_family(family, tally)
-    yield from _of_all(list(tallies.values()))
+    tallies = []
+    for family, some in by_family.items():
+        tallies.append(_family(some, seeds, keep or scratch()))
+        yield from _of_family(family, tallies[-1])
+    yield from _of_all(tallies)
 
 
 def _of_family(family: str, tally: Tally) -> Iterable[Row]:
