@@ -120,13 +120,14 @@ def pushes(
     around = _surroundings(part, qpos, T)
     boxes = gripper.boxes(0.0)
     fingers = np.concatenate([gripper.left, gripper.right])
+    tip = 1.0 if part.kind == "button" else 0.2  # the palm stays clear of what a button is set in
     found: list[Contact] = []
     for k in _apart(score, points, normals, PLACES):
         tools = _pushing(points[k], normals[k], fingers)
         off = tools.copy()
         off[:, :3, 3] += 2 * GAP_M * normals[k]
         for tool in tools[~blocked(off, boxes, around)]:
-            quality = float(score[k]) + 0.2 * float(-tool[2, 2]) + 0.2 * float(-normals[k] @ tool[:3, 2])
+            quality = float(score[k]) + 0.2 * float(-tool[2, 2]) + tip * float(-normals[k] @ tool[:3, 2])
             for pose in (tool, flipped(tool)):
                 one = _contact("push", T, pose, points[k], 0.0, 0.0, normals[k], quality, not part.slides)
                 found.append(one)

@@ -281,6 +281,10 @@ def _nudge(
         joints = skills.arm.solve(tool, rollout.commanded)
         if joints is None or np.abs(joints - rollout.commanded).max() > 0.1:
             return
+        world = tight_world(skills.cell)
+        world.place(rollout.qpos)
+        if not touches_only(world, joints, contact.width, part):
+            return
         rollout.run(segment, np.linspace(rollout.commanded, joints, 4)[1:], 0.0)
 
 
