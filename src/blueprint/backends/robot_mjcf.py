@@ -77,7 +77,9 @@ def mount_all(scene: Path, mountings: Sequence[Mounting], out: Path) -> tuple[Ro
         prefix, camera = prefix_of(k), wrist_camera(k)
         arm = prepared_arm(one.installed)
         collect_assets(arm, one.installed.mjcf.parent, out / "assets", f"{one.installed.robot.name}_")
-        pose = matrix_to_pose(one.T_world_base)
+        T_world_base = one.T_world_base.copy()
+        T_world_base[2, 3] += one.installed.robot.plate_m
+        pose = matrix_to_pose(T_world_base)
         frame = spec.worldbody.add_frame(pos=pose.position, quat=pose.quat_wxyz)
         spec.attach(arm, prefix=prefix, frame=frame)
         spec.camera(prefix + WRIST_CAMERA).name = camera  # a dataset's feature names know no slash

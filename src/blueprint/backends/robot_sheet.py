@@ -97,7 +97,10 @@ class GripperSheet(Model):
 
 
 class RobotSheet(Model):
-    """A robot. home: arm joints [rad]; servo: None = the file's own actuators; files: empty = added by the user."""
+    """A robot. home: arm joints [rad]; servo: None = the file's own actuators; files: empty = added by the user.
+
+    plate_m: thickness of the plate below the base, for arms whose first link turns within millimetres of its foot
+    """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str
@@ -111,6 +114,7 @@ class RobotSheet(Model):
     gripper: GripperSheet
     files: tuple[Files, ...] = ()
     servo: Servo | None = None
+    plate_m: float = 0.0
     assumed: tuple[str, ...] = ()
 
     @model_validator(mode="after")
