@@ -16,7 +16,7 @@ from blueprint.core.errors import BackendError
 from blueprint.core.execute import cores
 from blueprint.core.process import run_child
 
-_PACKAGES = ("mujoco", "usd-core", "numpy", "scipy", "trimesh", "coacd", "mink", "ompl", "ruckig", "av", "pyarrow")
+_PACKAGES = ("mujoco", "usd-core", "numpy", "scipy", "trimesh", "coacd", "mink", "av", "pyarrow")
 _NEEDED_GB = 2.0  # a scene with a dataset of some hundred episodes
 
 
