@@ -102,10 +102,8 @@ def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -
     part, aim = part_of(scene, task), aim_of(scene, task)
     if part.in_the_way(start, aim):
         return
-    skills = scene.skills
     for stroke in _strokes(scene, task, start, rng):
-        skills.world.place(start)
-        if plan(skills.world, skills.arm.home, stroke.approach[0], stroke.contact.opening) is None:
+        if not _in_reach(scene, stroke, scene.skills.arm.home, start):
             continue
         if stroke.full or _goes_on(scene, task, part.at(start, stroke.reaches), rng, STROKES - 1):
             yield Working(scene, task, stroke, rng)
@@ -125,6 +123,12 @@ def why_none(scene: TaskScene, task: Task, start: Array) -> str:
 def _strokes(scene: TaskScene, task: Task, qpos: Array, rng: np.random.Generator) -> Iterator[Stroke]:
     part = part_of(scene, task)
     return strokes(scene.skills, part, qpos, aim_of(scene, task), rng, push_first=task.goal.family == "close")
+
+
+def _in_reach(scene: TaskScene, stroke: Stroke, joints: Array, qpos: Array) -> bool:
+    """Whether there is a free motion from a configuration (n,) to where the stroke begins."""
+    scene.skills.world.place(qpos)
+    return plan(scene.skills.world, joints, stroke.approach[0], stroke.contact.opening) is not None
 
 
 def _goes_on(scene: TaskScene, task: Task, qpos: Array, rng: np.random.Generator, left: int) -> bool:
@@ -186,7 +190,9 @@ class Working:
             perform(self.scene.skills, rollout, stroke, self._done, self._arrived)
             if self.task.goal.family == "press" or self._done(stroke.part.value(rollout.qpos)):
                 break
-            stroke = next(_strokes(self.scene, self.task, rollout.qpos, self.rng), None)
+            seen, at = rollout.qpos, rollout.commanded
+            further = _strokes(self.scene, self.task, seen, self.rng)
+            stroke = next((one for one in further if _in_reach(self.scene, one, at, seen)), None)
         self.scene.skills.rest(rollout, float(rollout.action[rollout.cell.columns][-1]))
 
     def _done(self, value: float) -> bool:
