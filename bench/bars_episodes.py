@@ -14,6 +14,7 @@ from bench.rows import Row
 GROUPS = (
     "families",
     "two_arms",
+    "variation",
     "rates",
     "render",
     "robosuite",

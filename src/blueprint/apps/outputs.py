@@ -26,6 +26,7 @@ FILES = {
 ASSETS = ("assets", ("simscene", "workcell"))
 # name -> (stage, the artifact's folder that it points to)
 LINKS = {"dataset": ("dataset", "dataset"), ".thumbs": ("simscene", ".thumbs")}
+FAILURES = "failures"  # of the dataset artifact, where attempts that failed were kept: a dataset of its own
 REPORT = ("report", "report")
 MOCK_MARK = "MOCK_"  # before the names of what holds made-up sensor data
 
@@ -53,6 +54,9 @@ def publish(scene: Scene, steps: Sequence[Step]) -> list[Path]:
             shown = mark + name if stage == "dataset" else name
             _link(roots[stage] / folder, outputs / shown)
             wanted.add(shown)
+    if "dataset" in roots and (roots["dataset"] / FAILURES).is_dir():
+        _link(roots["dataset"] / FAILURES, outputs / (mark + FAILURES))
+        wanted.add(mark + FAILURES)
     assets = [roots[stage] / ASSETS[0] for stage in ASSETS[1] if stage in roots]
     if assets:
         _link_entries(assets, outputs / ASSETS[0])

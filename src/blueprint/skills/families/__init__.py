@@ -19,6 +19,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from blueprint.core.errors import SettingsError
 from blueprint.model.task import Family, Goal, Task
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
@@ -86,5 +87,7 @@ class TaskFamily(Protocol):
 
 
 def family(name: Family) -> TaskFamily:
-    """The file that knows a family."""
+    """The file that knows a family. Raises SettingsError naming those that there are."""
+    if name not in FAMILIES:
+        raise SettingsError(f"no family of tasks {name!r}", f"there are: {', '.join(FAMILIES)}")
     return cast(TaskFamily, import_module(f"{__name__}.{FAMILIES[name]}"))

@@ -53,6 +53,8 @@ FAMILIES = {
     "press": "Press",
     "push": "Push",
     "pull": "Pull",
+    "handover": "Hand over",
+    "carry": "Carry with two arms",
 }
 
 LEADS = {
