@@ -101,3 +101,11 @@ def solid_geoms(model: mujoco.MjModel, body: int) -> list[int]:
     """Those of a body that collide."""
     geoms = range(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body])
     return [g for g in geoms if model.geom_contype[g] or model.geom_conaffinity[g]]
+
+
+def compiled_without_gravity(model: mujoco.MjModel) -> mujoco.MjModel:
+    import copy
+
+    quiet = copy.copy(model)
+    quiet.opt.gravity[:] = 0.0
+    return quiet

@@ -1,6 +1,5 @@
-"""What a robot's file says about itself when it is moved: its arm, its gripper, its tool, its home.
-
-Nothing is asked that can be measured. What no file holds is assumed, and each assumption is told.
+"""What a robot's file says about itself when it is moved: its arm, its gripper, its tool.
+What no file holds is assumed, and told.
 """
 
 from __future__ import annotations
@@ -16,7 +15,13 @@ from scipy.spatial.transform import Rotation
 
 from blueprint.backends.robot_mjcf import SERVO_STIFFNESS
 from blueprint.backends.robot_sheet import GripperSheet, Limit, Limits, RobotSheet, Servo
-from blueprint.backends.robot_trial import TIMESTEP_S, pad_distance, solid_geoms, within_limits
+from blueprint.backends.robot_trial import (
+    TIMESTEP_S,
+    compiled_without_gravity,
+    pad_distance,
+    solid_geoms,
+    within_limits,
+)
 from blueprint.core.errors import InputError
 from blueprint.geometry.transforms import transform_points
 
@@ -40,7 +45,7 @@ SNAP_DEG = 12.0  # tool axes this near an axis of the palm are that axis
 
 @dataclass
 class Found:
-    """What was found so far. velocities: from a URDF, joint -> rad/s."""
+    """What was found so far, told and assumed in words."""
 
     joints: list[str]
     palm: str
@@ -50,8 +55,7 @@ class Found:
 
 
 def arm_and_palm(spec: mujoco.MjSpec, model: mujoco.MjModel) -> Found:
-    """Follow the moving bodies from the base until they part: there is the palm. Raises InputError that says what is
-    wrong with the file."""
+    """Follow the moving bodies from the base until they part: there is the palm. Raises InputError with a cure."""
     import mujoco
 
     kind = lambda j: mujoco.mjtJoint(int(model.jnt_type[j]))  # noqa: E731
@@ -132,9 +136,8 @@ def gripper_drive(spec: mujoco.MjSpec, model: mujoco.MjModel, found: Found) -> d
     joints = [j for j in range(model.njnt) if int(model.jnt_bodyid[j]) in below]
     names = [model.joint(j).name for j in joints]
     drives = [a for a in range(model.nu) if _driven(model, a) & {*joints}]
-    tied = {
-        int(o) for e in range(model.neq) for o in (model.eq_obj1id[e], model.eq_obj2id[e]) if _ties_joints(model, e)
-    }
+    ties = [e for e in range(model.neq) if model.eq_type[e] == mujoco.mjtEq.mjEQ_JOINT]
+    tied = {*model.eq_obj1id[ties].tolist(), *model.eq_obj2id[ties].tolist()}
     out: dict[str, object] = {"finger_joints": tuple(names)}
     if len(drives) > 2 or (len(drives) == 2 and len(joints) != 2):
         raise InputError(f"{len(drives)} actuators move the fingers", "one motor, or one per finger, can be driven")
@@ -338,12 +341,6 @@ def _travel(model: mujoco.MjModel, actuator: int, joint: int) -> tuple[float, fl
     return float(np.min(ends)), float(np.max(ends))
 
 
-def _ties_joints(model: mujoco.MjModel, equality: int) -> bool:
-    import mujoco
-
-    return int(model.eq_type[equality]) == mujoco.mjtEq.mjEQ_JOINT
-
-
 def _driven_states(model: mujoco.MjModel, found: Found, actuator: str) -> list[mujoco.MjData]:
     """The hand at both ends of its actuator's range, at rest, without gravity."""
     import mujoco
@@ -358,14 +355,6 @@ def _driven_states(model: mujoco.MjModel, found: Found, actuator: str) -> list[m
         mujoco.mj_forward(quiet, data)
         states.append(data)
     return states
-
-
-def compiled_without_gravity(model: mujoco.MjModel) -> mujoco.MjModel:
-    import copy
-
-    quiet = copy.copy(model)
-    quiet.opt.gravity[:] = 0.0
-    return quiet
 
 
 def _snapped(v: Array) -> Array:
