@@ -94,8 +94,7 @@ def arm_and_palm(spec: mujoco.MjSpec, model: mujoco.MjModel) -> Found:
             "an arm of 5 or more revolute joints is needed to place a hand freely",
         )
     found = Found(names, model.body(body).name, [model.body(b).name for b in children])
-    found.told.append(f"arm: {' > '.join(names)}")
-    found.told.append(f"palm: {found.palm}, with {', '.join(found.fingers)}")
+    found.told += [f"arm: {' > '.join(names)}", f"palm: {found.palm}, with {', '.join(found.fingers)}"]
     for j in joints:
         if not model.jnt_limited[j]:
             joint = spec.joint(model.joint(j).name)
