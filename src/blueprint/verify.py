@@ -218,10 +218,10 @@ def objections(predicate: Mapping[str, Any], policy: str) -> list[str]:
     ends = sorted((first, last) for _, first, last in ranges)
     if frames <= 0 or [0, *(last + 1 for _, last in ends)] != [*(first for first, _ in ends), frames]:
         found.append("the certificate does not cover every frame once")
-    for source in sorted({source for source, _, _ in ranges}):
-        if any(word in source.lower() for word in MADE_UP):
-            found.append(f"sensor data is made up ({source}): no policy admits it")
-        elif rule.sensors is not None and source not in rule.sensors:
+    sources = sorted({source for source, _, _ in ranges})
+    found += made_up(sources)
+    for source in sources:
+        if rule.sensors is not None and source not in rule.sensors and not made_up([source]):
             found.append(f"policy {policy} does not admit sensors of {source!r}, only {', '.join(rule.sensors)}")
     if level not in LEVELS or LEVELS.index(level) < LEVELS.index(rule.least):
         found.append(f"training suitability is {level}; policy {policy} needs {rule.least}")
@@ -230,6 +230,15 @@ def objections(predicate: Mapping[str, Any], policy: str) -> list[str]:
     if rule.verified and failed:
         found.append(f"checks failed: {', '.join(failed[:3])}")
     return found
+
+
+def made_up(sources: Iterable[str]) -> list[str]:
+    """Why sensor sources are made up, whatever they are called; empty if none is."""
+    return [
+        f"sensor data is made up ({source}): no policy admits it"
+        for source in sources
+        if any(word in source.lower() for word in MADE_UP)
+    ]
 
 
 def read_public_key(path: Path) -> bytes:

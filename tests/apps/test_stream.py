@@ -20,6 +20,7 @@ from fastapi.testclient import TestClient
 from blueprint.apps.stream import StreamOptions, create_app, serve
 from blueprint.client import EpisodeStream, StreamError
 from blueprint.core.errors import InputError, SettingsError
+from blueprint.verify import DEFAULT_POLICY
 from toy_service import free_port
 from toy_stream import FAILED, FRAMES, TASKS, begin, frames_of, produce
 
@@ -39,7 +40,7 @@ def running(*command: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def server(scene: Path, port: int) -> tuple[object, ...]:
-    return ("-m", "blueprint.apps.cli", "stream", scene, "--port", port)
+    return ("-m", "blueprint.apps.cli", "stream", scene, "--port", port, "--policy", "physics_verified")
 
 
 def answering(port: int) -> EpisodeStream:
@@ -55,6 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def browser(root: Path, **options: str) -> TestClient:
+    options = {"policy": "physics_verified"} | options
     return TestClient(create_app(root, StreamOptions(**options)), raise_server_exceptions=False)  # type: ignore[arg-type]
 
 
@@ -148,10 +150,12 @@ def test_unverified_physics_and_failed_episodes_are_refused(finished: Path, tmp_
     for path in ("", "/0", "/0/states.npz"):
         refused = browser(tmp_path).get(f"/v1/streams/{key}/episodes{path}")
         assert refused.status_code == 403 and "not a known physics engine" in refused.json()["detail"]
-    by_name = browser(tmp_path, least="development_only").get(f"/v1/streams/{key}/episodes").json()
+    by_name = browser(tmp_path, policy="development").get(f"/v1/streams/{key}/episodes").json()
     with pytest.raises(StreamError, match="development_only"):  # the client has a say too
         EpisodeStream("http://nowhere").load(by_name["episodes"][0])
     key = browser(finished).get("/v1/stream").json()["key"]
+    strict = browser(finished, policy=DEFAULT_POLICY).get(f"/v1/streams/{key}/episodes")
+    assert strict.status_code == 403 and "policy production does not release" in strict.json()["detail"]
     for path in (f"/{FAILED}", f"/{FAILED}/states.npz", f"/{COUNT}"):
         assert browser(finished).get(f"/v1/streams/{key}/episodes{path}").status_code == 404
 

@@ -119,6 +119,8 @@ def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from blueprint.verify import DEFAULT_POLICY, POLICIES
+
     edit = _add(commands, "edit", _edit, "correct what was found, on a local web page")
     edit.add_argument("scene", type=Path, metavar="DIR")
     edit.add_argument("--port", type=int, default=8642, help="of the page, on this machine only [8642]")
@@ -133,7 +135,7 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     stream.add_argument("scene", type=Path, metavar="DIR")
     stream.add_argument("--host", default="127.0.0.1", help="beyond this machine only with BLUEPRINT_STREAM_TOKEN set")
     stream.add_argument("--port", type=int, default=8791)
-    stream.add_argument("--development", action="store_true", help="serve also what is fit for development only")
+    stream.add_argument("--policy", default=DEFAULT_POLICY, choices=list(POLICIES), help=f"[{DEFAULT_POLICY}]")
     status = _add(commands, "status", _status, "what is done and what is not")
     why = _add(commands, "why", _why, "why a stage would run again, why it ran last")
     check = _add(commands, "check", _check, "look at every hash and format of a scene, or at anybody's LeRobot dataset")
@@ -154,14 +156,16 @@ def _add_trust(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     verified = _add(commands, "verify", _verify, "is a dataset what its signed certificate says, and fit for release?")
     deliver = _add(commands, "deliver", _deliver, "hand a dataset over: verified, refused by policy, resumable")
     deliver.add_argument("--to", required=True, metavar="TARGET", help="folder, s3://..., gs://... or hf://...")
-    deliver.add_argument(
-        "--webhook", metavar="URL", help="tell it (Standard Webhooks, secret in BLUEPRINT_WEBHOOK_SECRET)"
-    )
-    for parser in (verified, deliver):
+    deliver.add_argument("--webhook", metavar="URL", help="tell it (Standard Webhooks, BLUEPRINT_WEBHOOK_SECRET)")
+    convert = _add(commands, "convert", _convert, "anybody's LeRobot dataset in another version, in a new folder")
+    convert.add_argument("--to", required=True, choices=["v2.1", "v3.0", "groot"], help="groot: v2.1 and modality.json")
+    for parser in (verified, deliver, convert):
         parser.add_argument("dataset", type=Path, metavar="DATASET", help="e.g. DIR/outputs/dataset")
+        parser.add_argument("--json", action="store_true", help="as JSON")
+    convert.add_argument("out", type=Path, metavar="OUT", help="a folder that does not exist")
+    for parser in (verified, deliver):
         parser.add_argument("--key", type=Path, action="append", metavar="FILE", help="public key to trust [your own]")
         parser.add_argument("--policy", default=DEFAULT_POLICY, choices=list(POLICIES), help=f"[{DEFAULT_POLICY}]")
-        parser.add_argument("--json", action="store_true", help="as JSON")
     keys = commands.add_parser("keys", help="make a signing key, show the public one").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -177,9 +181,7 @@ def _add(
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     # SUPPRESS: else the subcommand's default would undo `blueprint --debug COMMAND`
-    parser.add_argument(
-        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
-    )
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show an error's traceback")
     parser.set_defaults(command=command)
     return parser
 
@@ -273,8 +275,7 @@ def _stream(arguments: argparse.Namespace) -> int:
     from blueprint.apps import stream
 
     print(f"http://{arguments.host}:{arguments.port}{stream.PREFIX}/stream   (ctrl-C ends it)", flush=True)
-    least = "development_only" if arguments.development else stream.LEAST
-    stream.serve(arguments.scene, arguments.host, arguments.port, least)
+    stream.serve(arguments.scene, arguments.host, arguments.port, arguments.policy)
     return 0
 
 
@@ -340,6 +341,12 @@ def _deliver(arguments: argparse.Namespace) -> int:
         if arguments.webhook:
             webhook.tell(arguments.webhook, "dataset.delivered", asdict(done))
     return _show(arguments, asdict(done), delivery.text)
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import convert
+
+    return _show(arguments, convert.told(arguments.dataset, arguments.out, arguments.to), convert.text)
 
 
 def _keys_new(arguments: argparse.Namespace) -> int:

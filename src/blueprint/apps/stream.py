@@ -26,7 +26,6 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import Field
 
 from blueprint.apps.stream_episodes import (
-    LEAST,
     About,
     EpisodeHeader,
     FileHeader,
@@ -40,8 +39,7 @@ from blueprint.apps.stream_episodes import (
 from blueprint.core.artifact import Model
 from blueprint.core.errors import BlueprintError, InputError, IntegrityError, SettingsError
 from blueprint.core.store import Scene
-from blueprint.model.certificate import Suitability
-from blueprint.stages.certificate import rule
+from blueprint.verify import DEFAULT_POLICY, LEVELS, POLICIES, made_up
 
 PROTOCOL, PREFIX = "1", "/v1"
 SHA_HEADER = "X-Content-SHA256"
@@ -51,11 +49,10 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class StreamOptions:
-    """token: what clients must bear, "" = nobody is asked (loopback only); least: suitability below which nothing is
-    served"""
+    """token: what clients must bear, "" = nobody is asked (loopback only); policy: release policy, see docs/trust.md"""
 
     token: str = ""
-    least: Suitability = LEAST
+    policy: str = DEFAULT_POLICY
 
 
 @dataclass
@@ -76,9 +73,15 @@ class _Server:
     def fit(self, stream: Produced) -> About:
         """What stands about the stream, if its episodes may be served. Raises HTTPException 403."""
         found = self.about(stream)
-        level = found.header.suitability
-        if rule.LEVELS.index(level) < rule.LEVELS.index(self.options.least):
-            raise HTTPException(403, f"these episodes are {level}: " + "; ".join(found.header.reasons))
+        level, source, policy = found.header.suitability, found.header.sensor_source, POLICIES[self.options.policy]
+        reasons = [
+            *made_up([source]),
+            *([f"sensors are {source!r}"] if policy.sensors is not None and source not in policy.sensors else []),
+            *([f"they are {level}"] if LEVELS.index(level) < LEVELS.index(policy.least) else []),
+        ]
+        if reasons:
+            said = "; ".join([*reasons, *found.header.reasons])
+            raise HTTPException(403, f"policy {policy.name} does not release these episodes: {said}")
         return found
 
 
@@ -263,12 +266,12 @@ def _as_moved(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": f"ask again: {error}"}, status_code=503)
 
 
-def serve(folder: Path, host: str, port: int, least: Suitability = LEAST) -> None:
+def serve(folder: Path, host: str, port: int, policy: str = DEFAULT_POLICY) -> None:
     """Serve until interrupted. Raises SettingsError when strangers could reach the stream without a token."""
     import uvicorn
 
     token = os.environ.get("BLUEPRINT_STREAM_TOKEN", "")
     if not token and host not in _LOOPBACK:
         raise SettingsError(f"the stream would listen on {host} without a token", "export BLUEPRINT_STREAM_TOKEN=...")
-    app = create_app(folder, StreamOptions(token, least))
+    app = create_app(folder, StreamOptions(token, policy))
     uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=2)

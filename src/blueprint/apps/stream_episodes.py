@@ -27,7 +27,6 @@ from blueprint.stages.certificate import rule
 from blueprint.stages.episodes import RECORD_FILE, STATES_FILE
 
 STAGE, ITEMS = "episodes", "episodes"
-LEAST: Suitability = "physics_verified"  # below it nothing is served unless the operator says so
 
 T = TypeVar("T", bound=Artifact)
 State = Literal["waiting", "running", "stopped", "finished"]

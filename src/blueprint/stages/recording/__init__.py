@@ -110,7 +110,8 @@ def recording(workcell: Workcell, episodes: Episodes, renderer: Renderer, cfg: R
     chosen = [episode for episode in episodes.episodes if episode.success]
     if not chosen:
         raise InfeasibleError(
-            "no episode succeeded, so there is nothing to record", "the attempts and their causes: artifacts/episodes/*/artifact.json in the scene"
+            "no episode succeeded, so there is nothing to record",
+            "their causes stand in artifacts/episodes/*/artifact.json",
         )
     if cfg.looks > 1 and cfg.look == "none":
         raise InputError(f"recording.looks = {cfg.looks} equal ones", "set recording.look: low, medium or high")
