@@ -11,7 +11,7 @@ import traceback
 
 from bench.rows import Row
 
-GROUPS = ("refusals", "tampering", "defects")
+GROUPS = ("refusals", "tampering", "defects", "conversion")
 
 
 def measure(group: str) -> list[Row]:

@@ -53,7 +53,10 @@ class DataFiles:
 
     def add(self, columns: dict[str, NDArray[Any]]) -> tuple[int, int]:
         """Append one episode; returns its (chunk, file)."""
-        table = pa.table({name: arrow(values) for name, values in columns.items()})
+        return self.add_table(pa.table({name: arrow(values) for name, values in columns.items()}))
+
+    def add_table(self, table: pa.Table) -> tuple[int, int]:
+        """The same of a table as it is."""
         alone = io.BytesIO()  # its size as a file of its own bounds what it adds to a shared one
         pq.write_table(table, alone, compression="snappy")
         chunk, file, new = self._rollover.place(alone.tell())

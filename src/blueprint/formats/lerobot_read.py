@@ -84,7 +84,7 @@ class ForeignDataset:
             ) from error
         if episode.rows is not None:
             table = table.slice(episode.rows.start, episode.rows.stop - episode.rows.start)
-        return {name: _array(table.column(name)) for name in table.column_names}
+        return {name: as_array(table.column(name)) for name in table.column_names}
 
     def _path(self, template: str, places: Mapping[str, int | str]) -> Path:
         """Raises InputError for a template that leads out of the dataset or asks for more than numbers."""
@@ -203,7 +203,7 @@ def _lines(path: Path, *, required: bool = False) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _array(column: pa.ChunkedArray) -> NDArray[Any]:
+def as_array(column: pa.ChunkedArray) -> NDArray[Any]:
     """(T,) or (T, D) numbers; objects where a column holds something else."""
     values = column.combine_chunks()
     if pa.types.is_fixed_size_list(values.type) and not values.null_count:

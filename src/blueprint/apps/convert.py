@@ -1,0 +1,140 @@
+"""`blueprint convert`: a LeRobot dataset in another version. The source is only read; the copy appears whole or not."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from blueprint.core.errors import InputError
+from blueprint.core.files import fsync_tree
+from blueprint.formats.lerobot_convert import Converted, Version, convert
+from blueprint.formats.lerobot_doctor import examine
+from blueprint.formats.lerobot_groot import write_modality
+from blueprint.formats.lerobot_read import ForeignDataset, open_dataset
+
+TARGETS: dict[str, Version] = {"v2.1": "v2.1", "v3.0": "v3.0", "groot": "v2.1"}
+# Findings with which no faithful copy can be made: of files, clock and tables. Those of values are the data's own.
+BROKEN = {
+    *("info", "episodes", "order", "length", "table", "schema", "frames", "timestamps", "tasks", "totals", "fps"),
+    *("video", "finite"),  # NaN has no statistics
+}
+CARRIED = ("sidecar", "LICENSE", "LICENSE.md", "LICENSE.txt")
+SHOWN = 5  # findings of a refusal
+
+FRONT = """---
+license: other
+task_categories:
+- robotics
+tags:
+- LeRobot
+configs:
+- config_name: default
+  data_files: data/*/*.parquet
+---
+"""
+NOTE = """> [!NOTE]
+> **Converted from LeRobot {version} to {target}** by `blueprint convert`. The values of the tables are those of the
+> original; {videos}. {stats}**A signature or certificate of the original does not cover this copy**: its files are
+> others. {card}
+
+"""
+
+
+def convert_dataset(root: Path, out: Path, target: str) -> dict[str, Any]:
+    """Write the dataset at `root` into the new folder `out`. target: of `TARGETS`.
+
+    Raises InputError when `out` exists or lies in the source, when the dataset is of that version, or when `examine`
+    finds it broken.
+    """
+    dataset = open_dataset(root)
+    if out.exists():
+        raise InputError(f"{out} exists", "give a folder that does not: nothing is ever overwritten")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{out} lies in the dataset", "the source is never touched: choose a folder outside")
+    if dataset.version == target:
+        raise InputError(f"{root} is {target}", f"it can become {', '.join(t for t in TARGETS if t != target)}")
+    _require_sound(root)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        made = beside / "dataset"
+        done = _write(dataset, made, target)
+        fsync_tree(made)
+        made.rename(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return {
+        "dataset": str(out),
+        "from": dataset.version,
+        "to": target,
+        "episodes": done.episodes,
+        "frames": done.frames,
+        "recoded": done.recoded,
+        "computed": done.computed,
+    }
+
+
+def told(root: Path, out: Path, target: str) -> dict[str, Any]:
+    """The same with progress on the terminal."""
+    from blueprint.apps.console import ConsoleReporter
+    from blueprint.apps.headlines import headline
+    from blueprint.core.report import reporting
+
+    with ConsoleReporter(headline) as console, reporting(console):
+        return convert_dataset(root, out, target)
+
+
+def _require_sound(root: Path) -> None:
+    broken = [str(finding) for finding in examine(root) if finding.rule in BROKEN]
+    if broken:
+        more = f"\nand {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+        raise InputError(
+            "the dataset is broken:\n" + "\n".join(broken[:SHOWN]) + more,
+            f"a copy would only hide it; all findings: blueprint check {root}",
+        )
+
+
+def _write(dataset: ForeignDataset, made: Path, target: str) -> Converted:
+    done = convert(dataset, made, TARGETS[target])
+    if target == "groot":
+        write_modality(made, dataset)
+    for name in CARRIED:
+        if (dataset.root / name).is_dir():
+            shutil.copytree(dataset.root / name, made / name)
+        elif (dataset.root / name).is_file():
+            shutil.copyfile(dataset.root / name, made / name)
+    (made / "README.md").write_text(_card(dataset, target, done), encoding="utf-8")
+    return done
+
+
+def _card(dataset: ForeignDataset, target: str, done: Converted) -> str:
+    """The original's card behind a note of what happened."""
+    path = dataset.root / "README.md"
+    old = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    front, body = FRONT, old
+    if old.startswith("---\n") and "\n---\n" in old[4:]:
+        end = old.index("\n---\n", 4) + 5
+        front, body = old[:end], old[end:]
+    note = NOTE.format(
+        version=dataset.version,
+        target="v2.1 with `meta/modality.json` for Isaac-GR00T" if target == "groot" else target,
+        videos=f"videos of {', '.join(done.recoded)} were **coded again**"
+        if done.recoded
+        else "no video was coded again",
+        stats=f"Statistics of {', '.join(done.computed)} were missing and are computed. " if done.computed else "",
+        card="What follows is the original's card." if body.strip() else "The original had no card.",
+    )
+    return front + note + body
+
+
+def text(value: dict[str, Any]) -> str:
+    from rich.markup import escape
+
+    lines = [f"{escape(value['dataset'])}: {value['to']}, {value['episodes']} episodes, {value['frames']} frames"]
+    if value["recoded"]:
+        lines.append(f"[yellow]coded again[/yellow] (could not be cut): {escape(', '.join(value['recoded']))}")
+    if value["computed"]:
+        lines.append(f"statistics computed, the source had none: {escape(', '.join(value['computed']))}")
+    return "\n".join(lines)
