@@ -155,6 +155,10 @@ class Workcell(Artifact):
         """All arms, in the order of actions and states."""
         return (self.robot, *self.others)
 
+    def said_of_robots(self, field: Literal["name", "title", "source", "licence"]) -> str:
+        """What all arms have in that field, each once, joined."""
+        return " + ".join(dict.fromkeys(str(getattr(arm, field)) for arm in self.robots))
+
     @property
     def state_names(self) -> tuple[str, ...]:
         """Name of each value of a state or action; with several arms, each behind `robot`, `robot2`, ..."""

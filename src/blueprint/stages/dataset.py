@@ -79,7 +79,7 @@ def _spec(
     videos = (*pairs[0][0].tracks, *pairs[0][0].tactile)
     return DatasetSpec(
         fps=recording.fps,
-        robot_type=workcell.robot.name,
+        robot_type=workcell.said_of_robots("name"),
         state_names=episodes.state_names,
         action_names=episodes.state_names,
         videos=tuple(VideoFeature(IMAGES + v.camera, v.width, v.height, recording.codec) for v in videos),

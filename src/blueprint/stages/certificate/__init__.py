@@ -179,9 +179,9 @@ def provenance(capture: Capture, receipt: Receipt, workcell: Workcell) -> Proven
         origin=capture.origin,
         licence=capture.licence,
         source_digest=receipt.parts.inputs.get("source", ""),
-        robot=workcell.robot.title,
-        robot_source=workcell.robot.source,
-        robot_licence=workcell.robot.licence,
+        robot=workcell.said_of_robots("title"),
+        robot_source=workcell.said_of_robots("source"),
+        robot_licence=workcell.said_of_robots("licence"),
     )
 
 

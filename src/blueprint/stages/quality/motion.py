@@ -33,7 +33,8 @@ class Path3:
         with np.load(recording.path(recorded.poses), allow_pickle=False) as arrays:
             poses, cameras = arrays["body_poses"], arrays["camera_poses"]
         values = {name: value for value, name in recording.segment_names.items()}
-        missing = [name for name in workcell.robot.gripper.finger_bodies if name not in values]
+        names = [name for arm in workcell.robots for name in arm.gripper.finger_bodies]
+        missing = [name for name in names if name not in values]
         if missing:
             raise IntegrityError(f"the recording lacks {missing[0]}", "run the recording stage again")
         fingers = [poses[:, values[name], :3] for name in workcell.robot.gripper.finger_bodies]
