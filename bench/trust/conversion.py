@@ -86,7 +86,7 @@ def _draft(root: Path, seed: int) -> Path:
 
 def _real(folder: Path, names: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     sys.path[:0] = [str(Path(__file__).parents[2] / "tests" / "lerobot")]
-    from write_datasets import KINDS, Limits, write_synthetic, write_toy
+    from write_datasets import KINDS, Limits, write_synthetic, write_toy  # type: ignore[import-not-found]
 
     for name in names:
         write_toy(folder / name, KINDS[name])

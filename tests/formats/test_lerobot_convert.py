@@ -71,6 +71,7 @@ def test_the_card_says_that_no_signature_covers_the_copy(healthy: Path, tmp_path
     (root / "sidecar/poses").mkdir(parents=True)
     (root / "sidecar/poses/000000.txt").write_text("1 2 3")
     (root / "certificate.dsse.json").write_text("{}")
+    (root / "meta/subtasks.parquet").write_bytes(b"theirs")
     (root / "README.md").write_text("---\nlicense: mit\n---\n# Mine\n")
     convert_dataset(root, out, "v2.1")
     card = (out / "README.md").read_text()
@@ -78,6 +79,7 @@ def test_the_card_says_that_no_signature_covers_the_copy(healthy: Path, tmp_path
     assert "does not cover this copy" in card
     assert "# Mine" in card
     assert not (out / "certificate.dsse.json").exists()
+    assert (out / "meta/subtasks.parquet").read_bytes() == b"theirs"
     assert (out / "sidecar/poses/000000.txt").read_text() == "1 2 3"
 
 
@@ -234,9 +236,10 @@ def test_what_cannot_be_cut_is_coded_again_and_said(healthy: Path, tmp_path: Pat
     assert "**coded again**" in (tmp_path / "out/README.md").read_text()
     first = 0
     for episode in open_dataset(tmp_path / "out").episodes():
-        for k, picture in enumerate(decode_color(episode.clips[CAMERAS[0]].path)):
-            assert np.abs(picture.astype(int) - before[first + k]).mean() < 6
-        assert k + 1 == episode.length
+        for shown, wanted in zip(
+            decode_color(episode.clips[CAMERAS[0]].path), before[first : first + episode.length], strict=True
+        ):
+            assert np.abs(shown.astype(int) - wanted).mean() < 6
         first += episode.length
     assert examine(tmp_path / "out") == []
 

@@ -21,6 +21,8 @@ BROKEN = {
     *("video", "finite"),  # NaN has no statistics
 }
 CARRIED = ("sidecar", "LICENSE", "LICENSE.md", "LICENSE.txt")
+# of meta/, written anew; the rest (subtasks.parquet, relative_stats.json) holds for the copy too
+REWRITTEN = {"info.json", "stats.json", "tasks.jsonl", "tasks.parquet", "episodes.jsonl", "episodes_stats.jsonl"}
 SHOWN = 5  # findings of a refusal
 
 FRONT = """---
@@ -98,6 +100,9 @@ def _require_sound(root: Path) -> None:
 
 def _write(dataset: ForeignDataset, made: Path, target: str) -> Converted:
     done = convert(dataset, made, TARGETS[target])
+    for path in (dataset.root / "meta").iterdir():
+        if path.is_file() and path.name not in REWRITTEN:
+            shutil.copyfile(path, made / "meta" / path.name)
     if target == "groot":
         write_modality(made, dataset)
     for name in CARRIED:
