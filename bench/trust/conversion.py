@@ -28,7 +28,7 @@ from blueprint.formats.lerobot_doctor import examine
 from blueprint.formats.lerobot_read import ForeignDataset, open_dataset
 from blueprint.formats.video_cut import frames, packets
 
-DRAFTS = 12
+DRAFTS = 10
 REAL = ("plain", "av1", "full")  # of tests/lerobot/write_datasets.py: through the product's stages
 
 

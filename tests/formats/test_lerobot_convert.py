@@ -106,12 +106,14 @@ def test_statistics_that_are_there_are_kept(old: Path, tmp_path: Path) -> None:
             name: {key: value for key, value in stats.items() if not key.startswith("q")}
             for name, stats in line["stats"].items()
         }
+        line["stats"]["action"]["std"] = [float("nan")] * 8  # as some writers leave it
         line["stats"][CAMERAS[0]]["mean"] = [[[0.125]], [[0.25]], [[0.5]]]  # no picture of ours has this one
     path.write_text("\n".join(json.dumps(line) for line in lines))
     convert_dataset(tmp_path / "mine", tmp_path / "new", "v3.0")
     for episode in open_dataset(tmp_path / "new").episodes():
         assert np.ravel(episode.stats[CAMERAS[0]]["mean"]).tolist() == [0.125, 0.25, 0.5]
         assert np.shape(episode.stats[CAMERAS[0]]["q99"]) == (3, 1, 1)
+        assert np.isfinite(episode.stats["action"]["std"]).all()
 
 
 @pytest.mark.parametrize("kind", ["a row twice", "a table cut off", "a video cut off", "a video that is missing"])

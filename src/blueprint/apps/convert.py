@@ -128,7 +128,7 @@ def _card(dataset: ForeignDataset, target: str, done: Converted) -> str:
         videos=f"videos of {', '.join(done.recoded)} were **coded again**"
         if done.recoded
         else "no video was coded again",
-        stats=f"Statistics of {', '.join(done.computed)} were missing and are computed. " if done.computed else "",
+        stats=f"Statistics that {', '.join(done.computed)} lacked are computed. " if done.computed else "",
         card="What follows is the original's card." if body.strip() else "The original had no card.",
     )
     return front + note + body
@@ -141,5 +141,5 @@ def text(value: dict[str, Any]) -> str:
     if value["recoded"]:
         lines.append(f"[yellow]coded again[/yellow] (could not be cut): {escape(', '.join(value['recoded']))}")
     if value["computed"]:
-        lines.append(f"statistics computed, the source had none: {escape(', '.join(value['computed']))}")
+        lines.append(f"statistics completed, the source lacked some: {escape(', '.join(value['computed']))}")
     return "\n".join(lines)

@@ -94,7 +94,7 @@ class _Source:
         source, piece = self.piece(episode, key)
         if key in self.recoded:
             recode(source, piece, made(out), self.fps, self.recoded[key])
-        elif len(piece) == len(source.pts):
+        elif len(piece) == len(source.pts) and piece[0] == 0:
             return source.path
         else:
             cut(source, piece, made(out))
@@ -114,6 +114,7 @@ class _Source:
                 continue
             told = episode.stats.get(name) or {}
             stored = {key: np.asarray(value, np.float64).reshape(-1) for key, value in told.items()}
+            stored = {key: value for key, value in stored.items() if len(value) and np.isfinite(value).all()}
             if {*lerobot_stats.NAMES, "count"} - set(stored):
                 stored = self._computed(episode, name, table) | stored
                 self.computed.add(name)
