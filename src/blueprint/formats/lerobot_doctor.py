@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.core.errors import BlueprintError
+from blueprint.formats.lerobot_check import Finding
 from blueprint.formats.lerobot_pictures import picture_findings
 from blueprint.formats.lerobot_read import INFO, Episode, ForeignDataset, open_dataset
 
@@ -31,18 +32,6 @@ LAGS = range(-10, 11)
 DEGREES, MILLIMETRES = 180 / np.pi, 1000.0
 STATS_TOLERANCE = 0.02  # of a feature's range
 _DTYPES = {"float32": "f4", "float64": "f8", "int64": "i8", "int32": "i4", "bool": "?", "uint8": "u1", "string": "O"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One broken rule. where: the file, feature or episode."""
-
-    rule: str
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.rule}: {self.where}: {self.message}"
 
 
 @dataclass

@@ -87,3 +87,9 @@ class TaskScene:
         skills = self.team[arm]
         free = available(skills.cell, skills.gripper, name, self.grasps(name, arm), start)
         return skills.ways(name, free, start)
+
+    def why_not_grasped(self, name: str, start: Array) -> str:
+        """Why no grasp of an object can be reached from a state, in words; "" if some can."""
+        if next(self.ways_to(name, start), None) is not None:
+            return ""
+        return f"{name} cannot be grasped: too wide for the gripper or out of reach"

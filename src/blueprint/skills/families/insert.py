@@ -90,9 +90,10 @@ def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -
 
 
 def why_none(scene: TaskScene, task: Task, start: Array) -> str:
-    if next(scene.ways_to(task.object, start), None) is None:
-        return f"{task.object} cannot be grasped: too wide for the gripper or out of reach"
-    return "no grasp from above that holds in a trial leaves the hand clear of the socket and in reach"
+    return (
+        scene.why_not_grasped(task.object, start)
+        or "no grasp from above that holds in a trial leaves the hand clear of the socket and in reach"
+    )
 
 
 @dataclass(frozen=True)

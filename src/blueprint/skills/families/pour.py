@@ -76,9 +76,10 @@ def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -
 
 
 def why_none(scene: TaskScene, task: Task, start: Array) -> str:
-    if next(scene.ways_to(task.object, start), None) is None:
-        return f"{task.object} cannot be grasped: too wide for the gripper or out of reach"
-    return f"with no grasp that holds in a trial can the arm tilt it over {task.goal.target}"
+    return (
+        scene.why_not_grasped(task.object, start)
+        or f"with no grasp that holds in a trial can the arm tilt it over {task.goal.target}"
+    )
 
 
 @dataclass(frozen=True)

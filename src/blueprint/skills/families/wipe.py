@@ -98,9 +98,10 @@ def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -
 
 
 def why_none(scene: TaskScene, task: Task, start: Array) -> str:
-    if next(scene.ways_to(task.object, start), None) is None:
-        return f"{task.object} cannot be grasped: too wide for the gripper or out of reach"
-    return "no grasp from above that holds in a trial reaches all of the region"
+    return (
+        scene.why_not_grasped(task.object, start)
+        or "no grasp from above that holds in a trial reaches all of the region"
+    )
 
 
 @dataclass(frozen=True)
