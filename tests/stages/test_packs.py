@@ -367,7 +367,8 @@ def test_every_line_of_code_on_the_page_reads_something(dataset_of_full: Dataset
     preamble = text.partition("```python\n")[2].partition("```")[0]
     scope: dict[str, Any] = {}
     exec(preamble.replace('"outputs/dataset"', repr(str(dataset_of_full.path("dataset")))), scope)
-    table = [line for line in text.splitlines() if line.startswith("| ") and "`" in line]
+    streams = text.partition("## Other formats")[0]
+    table = [line for line in streams.splitlines() if line.startswith("| ") and "`" in line]
     snippets = [line.rstrip("| ").rpartition("| `")[2].rstrip("`") for line in table]
     assert len(snippets) >= 24
     for snippet in snippets:
