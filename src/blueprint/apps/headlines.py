@@ -58,5 +58,8 @@ _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
     "episodes": _episodes,
     "recording": lambda a: f"{_count(len(a['episodes']), 'episode')} at {a['width']}x{a['height']}, {a['fps']} fps",
     "dataset": lambda a: f"{_count(a['episodes'], 'episode')}, {_count(a['frames'], 'frame')}",
+    "quality": lambda a: (
+        f"score {a['score']:.2f} of 1; {_count(len(a['diversity']['gaps']), 'gap')} in what they cover"
+    ),
     "certificate": _certificate,
 }
