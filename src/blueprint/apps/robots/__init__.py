@@ -73,7 +73,7 @@ def installed(name: str) -> dict[str, Any]:
 
 def added(file: Path, name: str, title: str, arm: str) -> dict[str, Any]:
     """Raises InputError when the robot cannot be used."""
-    from blueprint.stages.robot_onboarding import add
+    from blueprint.apps.robots.onboarding import add
 
     made = add(file, name=name, title=title, arm=arm)
     trials = {trial.name: trial.measured for trial in made.trials}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from blueprint.apps.robots.onboarding import Added, add
 from blueprint.backends import robot_sheet
 from blueprint.core.errors import InputError
-from blueprint.stages.robot_onboarding import Added, add
 
 OPENING_M = 0.06
 LENGTHS_M = (0.1, 0.08, 0.3, 0.27, 0.05, 0.05)

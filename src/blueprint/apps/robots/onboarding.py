@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from blueprint.apps.robots import inspect, urdf
 from blueprint.backends import robot_mjcf, robots
 from blueprint.backends.robot_sheet import RobotSheet, data_folder, sheets, to_toml, user_sheets
 from blueprint.backends.robot_trial import compiled
 from blueprint.core.errors import InputError
-from blueprint.stages import robot_inspect as inspect
-from blueprint.stages import robot_urdf
 
 if TYPE_CHECKING:
     import mujoco
@@ -176,9 +175,9 @@ def _read(file: Path, arm: str, fresh: Path) -> tuple[mujoco.MjSpec, dict[str, f
     try:
         root = ET.parse(file).getroot()
         if root.tag == "robot":
-            velocities = robot_urdf.joint_speeds(root)
-            spec = mujoco.MjSpec.from_string(robot_urdf.urdf_for_mujoco(root, file, fresh / "assets"))
-            robot_urdf.mimic(spec, root)
+            velocities = urdf.joint_speeds(root)
+            spec = mujoco.MjSpec.from_string(urdf.urdf_for_mujoco(root, file, fresh / "assets"))
+            urdf.mimic(spec, root)
             spec = mujoco.MjSpec.from_string(spec.to_xml())
             if arm:
                 raise InputError("--arm is for MJCF files", "cut the URDF to one arm")
