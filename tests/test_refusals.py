@@ -13,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
+import toy_stream
 import toy_whole
 from blueprint import verify
 from blueprint.apps import delivery
+from blueprint.apps.stream import StreamOptions, create_app
 from blueprint.backends.signer_file import SignerFile, create_key
 from blueprint.core import settings
 from blueprint.core.errors import BlueprintError
 from blueprint.core.store import RECEIPT_FILE
+from blueprint.model.artifacts import Recording
 from blueprint.pipeline import STAGES
 from blueprint.stages.certificate import ORDER, CertificateConfig, certificate, rule
 from toy_signed import CONTENT, POLICY, sign
@@ -242,13 +246,38 @@ def test_physics_that_nobody_ran(physics: str) -> None:
     assert not rule.physics_verified(physics, 5, ())
 
 
-def test_the_stream_serves_no_mock(tmp_path: Path) -> None:
-    verdict = rule.suitability(
-        origin="https://lab/scan",
-        sensor_source="mock",
-        physics_backend="mujoco",
-        episodes=3,
-        quality=None,
-        measurements=(),
-    )
-    assert verdict.level == "unsuitable"  # below every level that `blueprint stream` can be told to serve
+# ------------------------------------------------------------------ the stream
+
+
+def streamed(root: Path, policy: str) -> tuple[int, str]:
+    """Status and words of a server that is asked for the episodes of a scene."""
+    with TestClient(create_app(root, StreamOptions(policy=policy))) as client:
+        key = client.get("/v1/stream").json()["key"]
+        answer = client.get(f"/v1/streams/{key}/episodes")
+    return answer.status_code, answer.text
+
+
+@pytest.mark.parametrize("policy", verify.POLICIES)
+def test_a_stream_of_a_run_that_makes_up_its_pictures(tmp_path: Path, policy: str) -> None:
+    """Refused before there are any: its request says so."""
+    scene = toy_stream.begin(tmp_path, 2)
+    toy_stream.produce(scene, 2)
+    assert streamed(tmp_path, "physics_verified")[0] == 200
+    scene.set_request(scene.request() | {"sets": ["run.simulator=mujoco", "run.renderer=mock"]})
+    status, said = streamed(tmp_path, policy)
+    assert status == 403 and "sensor data is made up" in said
+
+
+@pytest.mark.parametrize("policy", ["production", "physics_verified"])
+def test_a_stream_of_pictures_that_claim_other_sensors_than_their_renderer_has(tmp_path: Path, policy: str) -> None:
+    scene = toy_stream.begin(tmp_path, 2)
+    toy_stream.produce(scene, 2)
+    made = scene.receipt("episodes", scene.current()["episodes"]).files_digest
+    claims = Recording(
+        fps=15, width=4, height=4, renderer="mine 1", sensor_source="isaac_sim_replicator", codec="h264",
+        segment_names={}, episodes=(),
+    )  # fmt: skip
+    parts = toy_stream.parts_of("recording").model_copy(update={"inputs": {"episodes": made}})
+    toy_stream.publish(scene, claims, parts)
+    status, said = streamed(tmp_path, policy)
+    assert status == 403 and "unknown" in said

@@ -10,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from blueprint import verify
 from blueprint.backends.signer_file import SignerFile, create_key
+from blueprint.model.certificate import Suitability
 from toy_signed import CONTENT, POLICY, sign
 
 
@@ -135,3 +137,8 @@ def test_it_stands_alone(signed: Path, signer: SignerFile, tmp_path: Path) -> No
     assert good.returncode == 0 and good.stdout.startswith("verified: 3 files")
     refused = subprocess.run([*command, "production"], capture_output=True, text=True, check=False)
     assert refused.returncode == 1 and "does not admit sensors" in refused.stdout
+
+
+def test_levels_are_those_of_certificates_lowest_first() -> None:
+    """Written twice, since the file stands alone."""
+    assert get_args(Suitability) == verify.LEVELS

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 from blueprint.core.artifact import Artifact, Model
 from blueprint.core.errors import InputError, IntegrityError
 from blueprint.core.files import file_digest
+from blueprint.core.settings import MOCK
 from blueprint.core.store import Receipt, Scene
 from blueprint.model.artifacts import Capture, Certificate, Episodes, Recording, TaskSet
 from blueprint.model.certificate import Suitability
@@ -181,7 +182,8 @@ def about(scene: Scene, produced: Produced | None, protocol: str) -> About:
     recording = _of(scene, produced, "recording", Recording)
     certificate = _of(scene, produced, "certificate", Certificate)
     expected, simulator = _settled(produced)
-    sensors = recording.sensor_source if recording else simulator.partition(" ")[0]
+    receipt = scene.receipt("recording", scene.current()["recording"]) if recording else None
+    sensors = _sensors(scene, simulator, recording, receipt)
     if certificate is not None:
         level, reasons = certificate.training_suitability, certificate.reasons
     else:
@@ -207,8 +209,18 @@ def about(scene: Scene, produced: Produced | None, protocol: str) -> About:
         certified=certificate is not None,
         reasons=reasons,
     )
-    receipt = scene.receipt("recording", scene.current()["recording"]) if recording else None
     return About(header, recording, receipt)
+
+
+def _sensors(scene: Scene, simulator: str, recording: Recording | None, receipt: Receipt | None) -> str:
+    """Where the pictures come from, by the renderer of their receipt; without pictures, where the states come from.
+
+    A run that was asked for made-up pictures is made up before there are any.
+    """
+    if recording is not None and receipt is not None:
+        return rule.sensor_source(recording.sensor_source, receipt.backends.get("renderer", ""))
+    asked = [text.partition("=")[2] for text in scene.request().get("sets", ()) if text.startswith("run.renderer=")]
+    return MOCK if MOCK in asked else simulator.partition(" ")[0]
 
 
 def _made(scene: Scene, stage: str, kind: type[T]) -> T:

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-LEVELS = ("unsuitable", "development_only", "physics_verified", "production_training")  # lowest first
+from blueprint.verify import LEVELS
+
 WAIT_S, TIMEOUT_S, PAUSE_S, LONGEST_PAUSE_S = 20.0, 60.0, 0.2, 5.0
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from blueprint.model.certificate import Measurement, Suitability
+from blueprint.verify import made_up
 
 LEVELS: tuple[Suitability, ...] = get_args(Suitability)  # lowest first
 
@@ -27,7 +28,6 @@ LEAST_SCORE: dict[Suitability, float] = {
     "production_training": 0.90,
 }
 
-MADE_UP = ("mock",)
 RASTERISED = ("mujoco",)
 PHOTOREALISTIC = ("isaac_sim_replicator",)
 # which renderers may say of their pictures that they come from there
@@ -101,7 +101,7 @@ def written(check: Measurement) -> str:
 
 
 def _sensor_caps(sensor_source: str) -> list[tuple[Suitability, str]]:
-    if sensor_source in MADE_UP:
+    if made_up([sensor_source]):
         return [("unsuitable", f"sensor data is made up ({sensor_source})")]
     if sensor_source in RASTERISED:
         return [
