@@ -143,12 +143,6 @@ class RobotSheet(Model):
     def grip_force(self) -> float:
         return self.limits.grip_force_n.values[0]
 
-    @property
-    def limits_source(self) -> str:
-        """All sources, each once."""
-        named = {limit.source: None for _, limit in self.limits if isinstance(limit, Limit)}
-        return "; ".join(named)
-
 
 class TeamSheet(Model):
     """Several arms in one scene under one name."""

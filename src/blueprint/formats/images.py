@@ -17,15 +17,6 @@ MOST_PIXELS = 50_000_000
 LEAST_SIDE = 32
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) from the file's header."""
-    if path.suffix.lower() == ".npy":
-        height, width = _open_npy(path).shape[:2]
-        return width, height
-    with _open(path) as image:
-        return image.size
-
-
 def read_color(path: Path) -> NDArray[np.uint8]:
     """(H, W, 3) RGB. Grey pictures are spread over the channels; 16-bit ones are refused."""
     with _open(path) as image:

@@ -39,6 +39,10 @@ class EpisodeQuality(Model):
     groups: dict[Group, float]
     score: float
 
+    @property
+    def grade(self) -> EpisodeGrade:
+        return EpisodeGrade(index=self.index, score=self.score, groups=self.groups)
+
 
 class EpisodeGrade(Model):
     """An episode's quality without its terms. index: as in `EpisodeQuality`."""

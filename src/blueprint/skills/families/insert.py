@@ -17,16 +17,16 @@ from scipy.spatial.transform import Rotation
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.model.task import Family, Goal, Task
 from blueprint.skills import motion
-from blueprint.skills.approach import MIN_MARGIN, Approach, raised
+from blueprint.skills.approach import MIN_MARGIN, raised
 from blueprint.skills.cell import Cell
 from blueprint.skills.families import Proposal, Way
+from blueprint.skills.families.grasped import Grasped, from_above
 from blueprint.skills.guiding import Guide, Rectangle, rectangle
 from blueprint.skills.placement import footprint, height_range, surface_height
 from blueprint.skills.primitives import OPEN_S, SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
 from blueprint.skills.solids import solid
-from blueprint.skills.trials import Trials
 
 Array = NDArray[np.float64]
 
@@ -45,8 +45,8 @@ STEP_M = 0.0015  # of one command downwards
 STUCK_M = 0.0022  # the peg stays behind the command by this much: it stands on the rim
 ALIGN_STEPS, SPIRAL_STEPS, MOST_STEPS = 8, 24, 160
 RETREAT_M = 0.09
+TRIALS = 5
 SPIRAL_M = 2e-4  # by which each turn of the spiral is wider
-WAYS_TRIED, TRIALS = 30, 5
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,7 @@ def arrange(scene: TaskScene, task: Task, qpos: Array, rng: np.random.Generator)
 
 def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -> Iterator[Way]:
     """Grasps that hold in a trial and by which the hand stays clear of the socket."""
-    trials, tried = Trials(scene.simulator, scene.skills), 0
-    for _, approach in zip(range(WAYS_TRIED), scene.ways_to(task.object, start), strict=False):
-        if tried == TRIALS:
-            return
-        insertion = Insertion(scene, task, approach, start)
-        if approach.grasp.kind == "top" and insertion.reachable(invert(approach.grasp.T_object_tool)):
-            tried += 1
-            if trials.grasp(task.object, approach, start) is not None:
-                yield insertion
+    return from_above(Insertion, scene, task, start, trials=TRIALS)
 
 
 def why_none(scene: TaskScene, task: Task, start: Array) -> str:
@@ -96,21 +88,11 @@ def why_none(scene: TaskScene, task: Task, start: Array) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Insertion:
-    scene: TaskScene
-    task: Task
-    approach: Approach
-    start: Array
-
-    @property
-    def kind(self) -> str:
-        return self.approach.grasp.kind
-
-    def reachable(self, T_tool_object: Array) -> bool:
+class Insertion(Grasped):
+    def reachable(self) -> bool:
         """Whether the arm gets over the hole, down into it and up again, the hand touching nothing there."""
         skills, world, name = self.scene.skills, self.scene.skills.world, self.task.object
-        hole = self._hole(self.start)
+        hole, T_tool_object = self._hole(self.start), invert(self.approach.grasp.T_object_tool)
         high, low = (
             self._above(hole, height) @ invert(T_tool_object) for height in (BRING_M, self._bottom(hole) - hole.top)
         )

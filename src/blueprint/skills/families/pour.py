@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,8 @@ from scipy.spatial.transform import Rotation
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.model.task import Family, Goal, Task
 from blueprint.skills import grains, motion
-from blueprint.skills.approach import Approach
 from blueprint.skills.families import Proposal, Way, pick
+from blueprint.skills.families.grasped import Grasped
 from blueprint.skills.guiding import rectangle
 from blueprint.skills.placement import footprint, height_range
 from blueprint.skills.primitives import SkillError
@@ -82,17 +81,7 @@ def why_none(scene: TaskScene, task: Task, start: Array) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Pouring:
-    scene: TaskScene
-    task: Task
-    approach: Approach
-    start: Array
-
-    @property
-    def kind(self) -> str:
-        return self.approach.grasp.kind
-
+class Pouring(Grasped):
     def tilts(self, T_tool_object: Array, qpos: Array) -> Iterator[Array]:
         """Configurations (len(TILTS_RAD), n) that tilt what is held over the target, clear of everything else."""
         skills, world, name = self.scene.skills, self.scene.skills.world, self.task.object

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +15,15 @@ from scipy.spatial.transform import Rotation
 from blueprint.geometry.transforms import invert
 from blueprint.model.task import Family, Goal, Task
 from blueprint.skills import motion
-from blueprint.skills.approach import MIN_MARGIN, Approach
+from blueprint.skills.approach import MIN_MARGIN
 from blueprint.skills.families import Proposal, Way, pick
+from blueprint.skills.families.grasped import Grasped, from_above
 from blueprint.skills.guiding import GAIN, Guide, Rectangle, rectangle
 from blueprint.skills.mounting import edge_distance
 from blueprint.skills.placement import footprint, height_range, outline_gap
 from blueprint.skills.primitives import OPEN_S, SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.trials import Trials
 
 Array = NDArray[np.float64]
 
@@ -42,7 +41,7 @@ OVERLAP = 0.7  # distance of strips as a share of the width wiped
 STRIDE_M = 0.005  # of one command along a stroke
 BRING_M, HOP_M, RETREAT_M, GAP_M = 0.03, 0.006, 0.09, 0.015
 REACH_M = (0.35, 0.62)  # of a region from the robot's base
-SPOTS, WAYS_TRIED, TRIALS, TOUCH_STEPS = 200, 30, 4, 60
+SPOTS, TRIALS, TOUCH_STEPS = 200, 4, 60
 
 
 def propose(scene: TaskScene, family: Family, rng: np.random.Generator) -> Iterator[Proposal]:
@@ -86,15 +85,7 @@ def arrange(scene: TaskScene, task: Task, qpos: Array, rng: np.random.Generator)
 
 def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -> Iterator[Way]:
     """Grasps that hold in a trial and by which the hand reaches all of the region, the fingers above the table."""
-    trials, tried = Trials(scene.simulator, scene.skills), 0
-    for _, approach in zip(range(WAYS_TRIED), scene.ways_to(task.object, start), strict=False):
-        if tried == TRIALS:
-            return
-        wiping = Wiping(scene, task, approach, start)
-        if approach.grasp.kind == "top" and wiping.reachable():
-            tried += 1
-            if trials.grasp(task.object, approach, start) is not None:
-                yield wiping
+    return from_above(Wiping, scene, task, start, trials=TRIALS)
 
 
 def why_none(scene: TaskScene, task: Task, start: Array) -> str:
@@ -104,17 +95,7 @@ def why_none(scene: TaskScene, task: Task, start: Array) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Wiping:
-    scene: TaskScene
-    task: Task
-    approach: Approach
-    start: Array
-
-    @property
-    def kind(self) -> str:
-        return self.approach.grasp.kind
-
+class Wiping(Grasped):
     def reachable(self) -> bool:
         skills, world, near = self.scene.skills, self.scene.skills.world, self.scene.skills.arm.home
         world.place(self.start)

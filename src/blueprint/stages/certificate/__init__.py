@@ -27,7 +27,6 @@ from blueprint.model.artifacts import (
     Workcell,
 )
 from blueprint.model.certificate import FrameRange, Provenance, StageRun
-from blueprint.model.quality import EpisodeGrade
 from blueprint.stages.certificate import checks, rule
 
 SCHEMA = "blueprint/certificate/1"
@@ -101,10 +100,11 @@ def certificate(
         *checks.not_checked(),
     )
     sensors = rule.sensor_source(recording.sensor_source, receipts["recording"].backends.get("renderer", ""))
+    engine = receipts["episodes"].backends.get("simulator", "unknown")
     verdict = rule.suitability(
         origin=capture.origin,
         sensor_source=sensors,
-        physics_backend=episodes.simulator,
+        physics_backend=engine,
         episodes=dataset.episodes,
         quality=quality.score,
         measurements=measurements,
@@ -114,21 +114,12 @@ def certificate(
         provenance=provenance(capture, receipts["capture"], workcell),
         subject=subject(dataset, receipts["dataset"]),
         sensor_source=sensors,
-        physics_backend=receipts["episodes"].backends.get("simulator", episodes.simulator),
-        frames=(
-            FrameRange(
-                first_frame=0,
-                last_frame=dataset.frames - 1,
-                sensor_source=sensors,
-                physics_backend=receipts["episodes"].backends.get("simulator", episodes.simulator),
-            ),
-        ),
+        physics_backend=engine,
+        frames=frames_of(dataset, sensors, engine),
         frame_count=dataset.frames,
-        physics_verified=rule.physics_verified(episodes.simulator, dataset.episodes, measurements),
+        physics_verified=rule.physics_verified(engine, dataset.episodes, measurements),
         quality_score=quality.score,
-        episode_grades=tuple(
-            EpisodeGrade(index=one.index, score=one.score, groups=one.groups) for one in quality.episodes
-        ),
+        episode_grades=tuple(one.grade for one in quality.episodes),
         training_suitability=verdict.level,
         reasons=verdict.reasons,
         measurements=measurements,
@@ -149,6 +140,12 @@ def verified_receipt(artifact: Artifact) -> Receipt:
             f"{receipt.stage}: {'; '.join(found[:3])}", f"delete {artifact.root} and run again: it is made anew"
         )
     return receipt
+
+
+def frames_of(dataset: Dataset, sensors: str, engine: str) -> tuple[FrameRange, ...]:
+    """One recording by one renderer makes a dataset: one range."""
+    last = dataset.frames - 1
+    return (FrameRange(first_frame=0, last_frame=last, sensor_source=sensors, physics_backend=engine),)
 
 
 def subject(dataset: Dataset, receipt: Receipt) -> dict[str, str]:

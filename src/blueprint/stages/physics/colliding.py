@@ -12,14 +12,14 @@ from blueprint.core.execute import map_items
 from blueprint.formats.obj import read_obj
 from blueprint.geometry import clearing
 from blueprint.geometry import colliders as shapes
-from blueprint.geometry.collider_fit import Fit, fit_of, primitive_mesh
+from blueprint.geometry.collider_fit import fit_of, primitive_mesh
 from blueprint.geometry.mesh import Mesh, is_closed
 from blueprint.geometry.transforms import pose_to_matrix
 from blueprint.model.artifacts import Articulation
 from blueprint.model.materials import material_for
 from blueprint.model.scene import Collider, ObjectAsset
 from blueprint.stages.physics.config import ColliderConfig
-from blueprint.stages.physics.convexes import METHOD_FILE, Chosen, Wanted, convex_colliders, read_chosen, write_chosen
+from blueprint.stages.physics.convexes import METHOD_FILE, Chosen, Wanted, convex_colliders, write_chosen
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,6 @@ def colliders_of(asset: ObjectAsset, out: Path, part: str = "") -> tuple[tuple[C
         return (Collider(primitive=asset.primitive),), record["method"]
     place = folder.relative_to(out).as_posix()
     return tuple(Collider(mesh=f"{place}/{name}") for name in hulls), record["method"]
-
-
-def fit_record(asset: ObjectAsset, out: Path, part: str = "") -> Fit | None:
-    """How well those colliders match the mesh; None where that could not be measured."""
-    return read_chosen(out / "colliders" / asset.name / part).fit
 
 
 def _collide(work: _Work, folder: Path) -> None:

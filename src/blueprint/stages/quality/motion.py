@@ -53,7 +53,7 @@ def terms(workcell: Workcell, episodes: Episodes, record: EpisodeRecord, path: P
     assert record.states is not None
     with np.load(episodes.path(record.states), allow_pickle=False) as arrays:
         state, action = arrays["state"].astype(float), arrays["action"].astype(float)
-        force = arrays["force"]
+        force, segment = arrays["force"], arrays["segment"]
     joints = _joint_columns(workcell)
     velocity_limit, jerk_limit = (
         np.concatenate([np.array(limits) for limits in some])
@@ -70,7 +70,7 @@ def terms(workcell: Workcell, episodes: Episodes, record: EpisodeRecord, path: P
     jerk = np.abs(np.diff(commanded, n=3, axis=0)) * fps**3 / jerk_limit
     lag = np.abs(state[1:, joints] - commanded[:-1]).max(initial=0.0)
     steps = np.linalg.norm(np.diff(path.tool, axis=0), axis=1)
-    direct = _direct_length(record, episodes, path)
+    direct = _direct_length(path, segment)
     yield _term(
         "speed",
         "trajectory",
@@ -123,10 +123,7 @@ def _joint_columns(workcell: Workcell) -> list[int]:
     return columns
 
 
-def _direct_length(record: EpisodeRecord, episodes: Episodes, path: Path3) -> float:
+def _direct_length(path: Path3, segment: NDArray[np.int8]) -> float:
     """Sum of the straight lines between the tool's places where one skill follows another [m]."""
-    assert record.states is not None
-    with np.load(episodes.path(record.states), allow_pickle=False) as arrays:
-        segment = arrays["segment"]
     turns = np.unique(np.concatenate([[0], np.flatnonzero(np.diff(segment)) + 1, [len(path.tool) - 1]]))
     return float(np.linalg.norm(np.diff(path.tool[turns], axis=0), axis=1).sum())
