@@ -151,14 +151,15 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _add_trust(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from blueprint.formats.exports import EXPORTS
     from blueprint.verify import DEFAULT_POLICY, POLICIES
 
     verified = _add(commands, "verify", _verify, "is a dataset what its signed certificate says, and fit for release?")
     deliver = _add(commands, "deliver", _deliver, "hand a dataset over: verified, refused by policy, resumable")
     deliver.add_argument("--to", required=True, metavar="TARGET", help="folder, s3://..., gs://... or hf://...")
     deliver.add_argument("--webhook", metavar="URL", help="tell it (Standard Webhooks, BLUEPRINT_WEBHOOK_SECRET)")
-    convert = _add(commands, "convert", _convert, "anybody's LeRobot dataset in another version, in a new folder")
-    convert.add_argument("--to", required=True, choices=["v2.1", "v3.0", "groot"], help="groot: v2.1 and modality.json")
+    convert = _add(commands, "convert", _convert, "anybody's LeRobot dataset in another format, in a new folder")
+    convert.add_argument("--to", required=True, choices=["v2.1", "v3.0", "groot", *EXPORTS])
     for parser in (verified, deliver, convert):
         parser.add_argument("dataset", type=Path, metavar="DATASET", help="e.g. DIR/outputs/dataset")
         parser.add_argument("--json", action="store_true", help="as JSON")

@@ -1,4 +1,5 @@
-"""`blueprint convert`: a LeRobot dataset in another version. The source is only read; the copy appears whole or not."""
+"""`blueprint convert`: a LeRobot dataset in another version or format. The source is only read; the copy appears whole
+or not."""
 
 from __future__ import annotations
 
@@ -9,12 +10,20 @@ from typing import Any
 
 from blueprint.core.errors import InputError
 from blueprint.core.files import fsync_tree
-from blueprint.formats.lerobot_convert import Converted, Version, convert
+from blueprint.formats import exports
+from blueprint.formats.exports import EXPORTS, Converted
+from blueprint.formats.lerobot_convert import Version, convert
 from blueprint.formats.lerobot_doctor import examine
 from blueprint.formats.lerobot_groot import write_modality
 from blueprint.formats.lerobot_read import ForeignDataset, open_dataset
 
-TARGETS: dict[str, Version] = {"v2.1": "v2.1", "v3.0": "v3.0", "groot": "v2.1"}
+VERSIONS: dict[str, Version] = {"v2.1": "v2.1", "v3.0": "v3.0", "groot": "v2.1"}
+TITLES = {
+    "v2.1": "LeRobot v2.1",
+    "v3.0": "LeRobot v3.0",
+    "groot": "LeRobot v2.1 with `meta/modality.json` for Isaac-GR00T",
+}
+TITLES |= {name: export.title for name, export in EXPORTS.items()}
 # Findings with which no faithful copy can be made: of files, clock and tables. Those of values are the data's own.
 BROKEN = {
     *("info", "episodes", "order", "length", "table", "schema", "frames", "timestamps", "tasks", "totals", "fps"),
@@ -37,7 +46,7 @@ configs:
 ---
 """
 NOTE = """> [!NOTE]
-> **Converted from LeRobot {version} to {target}** by `blueprint convert`. The values of the tables are those of the
+> **Converted from LeRobot {version} to {title}** by `blueprint convert`. The values of the tables are those of the
 > original; {videos}. {stats}**A signature or certificate of the original does not cover this copy**: its files are
 > others. {card}
 
@@ -45,7 +54,7 @@ NOTE = """> [!NOTE]
 
 
 def convert_dataset(root: Path, out: Path, target: str) -> dict[str, Any]:
-    """Write the dataset at `root` into the new folder `out`. target: of `TARGETS`.
+    """Write the dataset at `root` into the new folder `out`. target: of `TITLES`.
 
     Raises InputError when `out` exists or lies in the source, when the dataset is of that version, or when `examine`
     finds it broken.
@@ -56,7 +65,7 @@ def convert_dataset(root: Path, out: Path, target: str) -> dict[str, Any]:
     if out.resolve().is_relative_to(root.resolve()):
         raise InputError(f"{out} lies in the dataset", "the source is never touched: choose a folder outside")
     if dataset.version == target:
-        raise InputError(f"{root} is {target}", f"it can become {', '.join(t for t in TARGETS if t != target)}")
+        raise InputError(f"{root} is {target}", f"it can become {', '.join(t for t in TITLES if t != target)}")
     _require_sound(root)
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -99,10 +108,14 @@ def _require_sound(root: Path) -> None:
 
 
 def _write(dataset: ForeignDataset, made: Path, target: str) -> Converted:
-    done = convert(dataset, made, TARGETS[target])
-    for path in (dataset.root / "meta").iterdir():
-        if path.is_file() and path.name not in REWRITTEN:
-            shutil.copyfile(path, made / "meta" / path.name)
+    if target in EXPORTS:
+        made.mkdir()
+        done = exports.write(dataset, made, target)
+    else:
+        done = convert(dataset, made, VERSIONS[target])
+        for path in (dataset.root / "meta").iterdir():
+            if path.is_file() and path.name not in REWRITTEN:
+                shutil.copyfile(path, made / "meta" / path.name)
     if target == "groot":
         write_modality(made, dataset)
     for name in CARRIED:
@@ -124,7 +137,7 @@ def _card(dataset: ForeignDataset, target: str, done: Converted) -> str:
         front, body = old[:end], old[end:]
     note = NOTE.format(
         version=dataset.version,
-        target="v2.1 with `meta/modality.json` for Isaac-GR00T" if target == "groot" else target,
+        title=TITLES[target],
         videos=f"videos of {', '.join(done.recoded)} were **coded again**"
         if done.recoded
         else "no video was coded again",

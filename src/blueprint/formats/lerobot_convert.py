@@ -11,7 +11,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from blueprint.core.errors import InputError
 from blueprint.core.report import progress
 from blueprint.formats import lerobot, lerobot_stats
+from blueprint.formats.exports import Converted
 from blueprint.formats.lerobot_files import (
     MEGABYTE,
     DataFiles,
@@ -49,16 +49,6 @@ _UNKNOWN = {  # entries of info.json that a version does not know
     "v3.0": {"total_videos", "total_chunks"},
 }
 _UNCOUNTED = {"string", "language"}  # features without statistics
-
-
-@dataclass
-class Converted:
-    """recoded: cameras whose videos had to be coded again; computed: features with statistics the source lacked."""
-
-    episodes: int = 0
-    frames: int = 0
-    recoded: list[str] = field(default_factory=list)
-    computed: list[str] = field(default_factory=list)
 
 
 class _Source:
@@ -101,10 +91,7 @@ class _Source:
         return out
 
     def texts(self, episode: Episode, table: pa.Table) -> list[str]:
-        if episode.tasks:
-            return list(episode.tasks)
-        numbers = dict.fromkeys(table.column("task_index").to_pylist())
-        return [self.dataset.tasks[number] for number in numbers]
+        return list(self.dataset.texts(episode, {"task_index": as_array(table.column("task_index"))}))
 
     def stats(self, episode: Episode, table: pa.Table) -> dict[str, Stats]:
         """Feature -> statistics, each (D,); count (1,)."""

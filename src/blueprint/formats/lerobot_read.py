@@ -86,6 +86,17 @@ class ForeignDataset:
             table = table.slice(episode.rows.start, episode.rows.stop - episode.rows.start)
         return {name: as_array(table.column(name)) for name in table.column_names}
 
+    def pictures(self, episode: Episode, key: str) -> Iterator[NDArray[np.uint8]]:
+        """Of each frame, (H, W, 3) RGB, in order; one at a time is held. Raises IntegrityError for a damaged video."""
+        from blueprint.formats import video_cut
+
+        source = video_cut.packets(episode.clips[key].path)
+        yield from video_cut.frames(source, source.piece(episode.clips[key].start_s or 0.0, episode.length))
+
+    def texts(self, episode: Episode, table: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
+        """What the robot was told, the episode's own words or those of its rows."""
+        return episode.tasks or tuple(self.tasks[int(number)] for number in dict.fromkeys(table["task_index"].tolist()))
+
     def _path(self, template: str, places: Mapping[str, int | str]) -> Path:
         """Raises InputError for a template that leads out of the dataset or asks for more than numbers."""
         fields = {match.group(1) for match in _FIELD.finditer(template)}
