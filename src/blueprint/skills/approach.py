@@ -22,11 +22,15 @@ MIN_MARGIN = 0.06  # share of a joint's half range that a grasp must keep from i
 
 @dataclass(frozen=True)
 class Approach:
-    """path: (LINE_STEPS + 1, n) configurations from the standoff to the grasp; T_world_tool: the grasp's (4, 4)."""
+    """path: (LINE_STEPS + 1, n) configurations from the standoff to the grasp; T_world_tool: the grasp's (4, 4).
+
+    lifted: (n,) straight up from there by `LIFT_M`
+    """
 
     grasp: Grasp
     T_world_tool: Array
     path: Array
+    lifted: Array
 
 
 def moved_along_z(T: Array, distance: float) -> Array:
@@ -48,19 +52,22 @@ def approaches(
 ) -> Iterator[Approach]:
     """The grasps that the arm can reach without touching anything, in the order given.
 
-    world: with `qpos` (nq,) placed; name: of the object to grasp, which may be touched on the last stretch
+    qpos: (nq,) placed anew for every grasp: others may use the world in between
+    name: of the object to grasp, which may be touched on the last stretch
     """
     T_world_object = world.cell.pose(qpos, name)
     for grasp in grasps:
+        world.place(qpos)
         for T in _nearer_wrist_first(grasp.tool(T_world_object), arm):
             path = approach_path(arm, T, arm.home)
             if path is None or arm.margin(path[-1]) < MIN_MARGIN:
                 continue
-            if arm.line(T, raised(T, LIFT_M), path[-1], steps=4) is None:
+            up = arm.line(T, raised(T, LIFT_M), path[-1], steps=4)
+            if up is None:
                 continue
             with world.ignoring(name):
                 if all(world.clear(joints, grasp.opening) for joints in path):
-                    yield Approach(grasp, T, path)
+                    yield Approach(grasp, T, path, up[-1])
                     break
 
 

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 FOOT_M = 0.15  # radius of the disc that the base and its pedestal need
 OBJECT_GAP_M = 0.04  # between that disc and any object
 DISTANCES_M = (0.45, 0.52, 0.6, 0.68)  # from the middle of the objects; the Panda works best at 0.4-0.65 m
+WORKED_M = (0.3, 0.65)  # from a base, where its hand can do more than just arrive: things are sent there
 PANDA_REACH_M = 0.855  # for which those distances are; other arms stand in proportion
 TEAM_GAP_M = 0.45  # between the bases of arms that work on one table
 TEAM_ANGLE_DEG = 85.0  # between their directions from the middle of the objects: elbows keep apart
@@ -72,6 +73,11 @@ def edge_distance(polygon: Array, spot: Array) -> float:
         return inside
     share = np.clip(np.einsum("ij,ij->i", spot - polygon, edges) / np.einsum("ij,ij->i", edges, edges), 0, 1)
     return -float(np.linalg.norm(polygon + share[:, None] * edges - spot, axis=1).min())
+
+
+def worked(base: Array, spot: Array) -> bool:
+    """Whether a spot (2,) lies where an arm with this base (>= 2,) has room to turn what it puts down."""
+    return WORKED_M[0] <= float(np.linalg.norm(spot - base[:2])) <= WORKED_M[1]
 
 
 def best_mount(

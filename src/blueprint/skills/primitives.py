@@ -6,6 +6,7 @@ is `goals`' business, which reads only what happened.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -87,16 +88,49 @@ class Skills:
 
     def ways(self, name: str, grasps: Iterable[Grasp], qpos: Array) -> Iterator[Approach]:
         """Reachable approaches to an object in a state, best grasp first."""
-        self.world.place(qpos)
         return approaches(self.world, self.arm, name, grasps, qpos)
 
-    def placings(self, goal: Goal, held: Held, qpos: Array, rng: np.random.Generator) -> Iterator[Placing]:
-        """Ways down to places of the goal that are in reach for what is held, best first.
+    def placings(
+        self, goal: Goal, held: Held, qpos: Array, rng: np.random.Generator, wish: Array | None = None
+    ) -> Iterator[Placing]:
+        """Straight ways down to places of the goal that are in reach for what is held, best first.
 
+        They are clear for what is held and, at their end, for the opened hand.
         qpos: (nq,) with the object as it stood before it was grasped: that is how it is to stand again
+        wish: (4, 4) a pose of the object that meets the goal, to be tried before all others
         """
-        self.world.place(qpos)
-        return self._descents(goal, held, qpos, rng)
+        wanted = targets(self.cell, held.name, goal, qpos, rng)
+        if goal.family in ("place_region", "place_beside"):
+            wanted = [T for T in wanted if self._on_the_table(held.name, T)]
+        for T_object in [*([] if wish is None else [wish]), *wanted[:PLACES_TRIED]]:
+            self.world.place(qpos)
+            tool = T_object @ invert(held.T_tool_object)
+            at = self.arm.solve(tool, self.arm.home)
+            up = None if at is None else self.arm.line(tool, raised(tool, ABOVE_M), at, steps=LINE_STEPS)
+            if at is None or up is None:
+                continue
+            with self.world.holding(held.name, held.T_tool_object):
+                clear = all(self.world.clear(joints, held.width) for joints in up)
+            back = self._retreat(held, at) if clear else None
+            if back is not None:
+                yield Placing(up[::-1], back)
+
+    def brought(
+        self,
+        goal: Goal,
+        held: Held,
+        qpos: Array,
+        start: Array,
+        rng: np.random.Generator,
+        wish: Array | None = None,
+    ) -> Iterator[tuple[Placing, motion.Path]]:
+        """Of these ways down, those to which a free motion leads from a configuration (n,), and that motion."""
+        for _, placing in zip(range(PATHS_TRIED), self.placings(goal, held, qpos, rng, wish), strict=False):
+            self.world.place(qpos)
+            with self.world.holding(held.name, held.T_tool_object):
+                path = self._plan(start, placing.down[0], held.width)
+            if path is not None:
+                yield placing, path
 
     # ------------------------------------------------------------------ the skills
 
@@ -128,18 +162,24 @@ class Skills:
         opening: float,
         rng: np.random.Generator,
         accept: Accept | None = None,
+        wish: Array | None = None,
     ) -> None:
         """Move what is held to the goal, set it down, let go and retreat. Raises SkillError.
 
         start: (nq,) the state before the pick: a goal is met by an object that stands as it stood
         accept: asked before a place is chosen; the first in reach is taken where it accepts none
+        wish: (4, 4) where the object is meant to stand, taken if it can still be reached
         """
         qpos = rollout.qpos
         T_tool_object = invert(self.arm.tool_pose(rollout.joints)) @ self.cell.pose(qpos, name)
         held = Held(name, T_tool_object, self.cell.opening(qpos), opening)
         upright = self.cell.with_pose(qpos, name, self.cell.pose(start, name))
-        self.world.place(upright)
-        placing, path = self._way_to_a_place(goal, held, upright, rollout.commanded, rng, accept)
+        ways = self.brought(goal, held, upright, rollout.commanded, rng, wish)
+        first = next(ways, None)
+        if first is None:
+            raise SkillError("no_path", "no place of the goal is in reach with this grasp")
+        accepted = (way for way in itertools.chain([first], ways) if accept is None or accept(held, way[0]))
+        placing, path = next(accepted, first)
         rollout.run("move", motion.time_waypoints(path, self.fast, rollout.fps), 0.0)
         self._require_held(rollout, name, "dropped")
         self._follow(rollout, "place", placing.down, 0.0)
@@ -152,42 +192,6 @@ class Skills:
         rollout.hold("rest", round(REST_S * rollout.fps), opening)
 
     # ------------------------------------------------------------------ parts of skills
-
-    def _way_to_a_place(
-        self, goal: Goal, held: Held, qpos: Array, start: Array, rng: np.random.Generator, accept: Accept | None
-    ) -> tuple[Placing, motion.Path]:
-        """The first accepted way down that there is a free motion to, and that motion. Raises SkillError."""
-        cause: FailureCause = "no_ik"
-        second: tuple[Placing, motion.Path] | None = None
-        for _, placing in zip(range(PATHS_TRIED), self._descents(goal, held, qpos, rng), strict=False):
-            with self.world.holding(held.name, held.T_tool_object):
-                path = self._plan(start, placing.down[0], held.width)
-            if path is None:
-                cause = "no_path"
-            elif accept is None or accept(held, placing):
-                return placing, path
-            else:
-                second = second or (placing, path)
-        if second is None:
-            raise SkillError(cause, "no place of the goal is in reach with this grasp")
-        return second
-
-    def _descents(self, goal: Goal, held: Held, qpos: Array, rng: np.random.Generator) -> Iterator[Placing]:
-        """Straight descents to places of the goal, clear for what is held and, at their end, for the opened hand."""
-        wanted = targets(self.cell, held.name, goal, qpos, rng)
-        if goal.family in ("place_region", "place_beside"):
-            wanted = [T for T in wanted if self._on_the_table(held.name, T)]
-        for T_object in wanted[:PLACES_TRIED]:
-            tool = T_object @ invert(held.T_tool_object)
-            at = self.arm.solve(tool, self.arm.home)
-            up = None if at is None else self.arm.line(tool, raised(tool, ABOVE_M), at, steps=LINE_STEPS)
-            if at is None or up is None:
-                continue
-            with self.world.holding(held.name, held.T_tool_object):
-                clear = all(self.world.clear(joints, held.width) for joints in up)
-            back = self._retreat(held, at) if clear else None
-            if back is not None:
-                yield Placing(up[::-1], back)
 
     def _on_the_table(self, name: str, T_object: Array) -> bool:
         outline = footprint(self.cell, name, T_object)

@@ -111,7 +111,7 @@ class Start:
     variation: Variation
 
 
-@stage(version="2", timeout_s=48 * 3600.0)
+@stage(version="3", timeout_s=48 * 3600.0)
 def episodes(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig, out: Path) -> Episodes:
     """Plan, simulate and judge. Raises InfeasibleError when not one episode succeeds."""
     from blueprint.skills.rollout import SEGMENTS
@@ -221,7 +221,7 @@ def _start(plan: Plan, task: Task, index: int, rng: np.random.Generator) -> tupl
         kept = start or kept
         first = next(ways, None)
         if start is not None and first is not None:
-            ways = itertools.chain([first], ways)
+            ways = _and_more(start, itertools.chain([first], ways), rng)
             return _erring(start, ways, drawn, rng) if errs else (start, ways)
     return kept, iter(())
 
@@ -279,6 +279,17 @@ def _settled(plan: Plan, drawn: Start, rng: np.random.Generator) -> tuple[Start 
         if first is not None:
             return start, itertools.chain([first], ways)
     return start, iter(())
+
+
+def _and_more(start: Start, ways: Iterator[Way], rng: np.random.Generator) -> Iterator[Way]:
+    """The ways, and where all were tried, those that further draws of places find."""
+    from blueprint.skills.families import family
+
+    known = family(start.task.goal.family)
+    while first := next(ways, None):
+        yield first
+        yield from ways
+        ways = known.ways(start.scene, start.task, start.qpos, rng)
 
 
 def _erring(

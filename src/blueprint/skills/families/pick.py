@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from blueprint.model.task import Family, Goal, Task
 from blueprint.skills.approach import Approach
 from blueprint.skills.cell import Cell
 from blueprint.skills.families import Proposal, Way
-from blueprint.skills.mounting import edge_distance
+from blueprint.skills.mounting import edge_distance, worked
 from blueprint.skills.placement import footprint, height_range, outline_gap, surface_height
 from blueprint.skills.primitives import Held
 from blueprint.skills.rollout import Rollout
@@ -81,7 +81,7 @@ def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -
         held = trials.grasp(task.object, approach, start)
         if held is None:
             continue
-        end = None if task.goal.family == "lift" else _end(scene, task, start, held, trials, rng)
+        end = None if task.goal.family == "lift" else _end(scene, task, start, approach, held, trials, rng)
         if end is not None or task.goal.family == "lift":
             yield PickAndPlace(scene, task, approach, start, rng, end)
 
@@ -111,15 +111,20 @@ class PickAndPlace:
     def kind(self) -> str:
         return self.approach.grasp.kind
 
-    def fits(self, qpos: Array) -> bool:
-        """Whether it can be done from this state too: the object stands where it stood, the approach is free."""
+    def again(self, qpos: Array) -> PickAndPlace | None:
+        """The same from another state (nq,): where the object stands where it stood, and the approach is free."""
         cell, world, name = self.scene.cell, self.scene.skills.world, self.task.object
         before, now = cell.pose(self.start, name), cell.pose(qpos, name)
         if np.linalg.norm(before[:3, 3] - now[:3, 3]) > SAME_M or rotation_angle(before, now) > SAME_RAD:
-            return False
+            return None
         world.place(qpos)
         with world.ignoring(name):
-            return all(world.clear(joints, self.approach.grasp.opening) for joints in self.approach.path)
+            if not all(world.clear(joints, self.approach.grasp.opening) for joints in self.approach.path):
+                return None
+        end, target = self.end, self.task.goal.target
+        if end is not None and target is not None:  # goes where its target went
+            end = cell.pose(qpos, target) @ invert(cell.pose(self.start, target)) @ end
+        return replace(self, start=qpos, end=end)
 
     def run(self, rollout: Rollout) -> None:
         skills, goal, opening = self.scene.skills, self.task.goal, self.approach.grasp.opening
@@ -134,6 +139,7 @@ class PickAndPlace:
                 opening,
                 self.rng,
                 lambda held, placing: trials.release(held, placing, rollout.qpos),
+                self.end,
             )
         skills.rest(rollout, 0.0 if goal.family == "lift" else opening)
 
@@ -150,10 +156,11 @@ def _placeable(scene: TaskScene, task: Task, start: Array, held: Held, rng: np.r
 
 
 def _end(
-    scene: TaskScene, task: Task, start: Array, held: Held, trials: Trials, rng: np.random.Generator
+    scene: TaskScene, task: Task, start: Array, way: Approach, held: Held, trials: Trials, rng: np.random.Generator
 ) -> Array | None:
-    """(4, 4) where the object stands at the first place of the goal at which it stays when let go."""
-    for placing in itertools.islice(scene.skills.placings(task.goal, held, start, rng), PLACES_TRIED):
+    """(4, 4) where the object stands at the first place of the goal that it can be brought to and stays when let go."""
+    brought = scene.skills.brought(task.goal, held, start, way.lifted, rng)
+    for placing, _ in itertools.islice(brought, PLACES_TRIED):
         if trials.release(held, placing, start):
             return scene.skills.arm.tool_pose(placing.down[-1]) @ held.T_tool_object
     return None
@@ -167,17 +174,17 @@ def region(scene: TaskScene, name: str, rng: np.random.Generator, taken: Sequenc
     here = (own.min(axis=0) + own.max(axis=0)) / 2
     others = [footprint(cell, other, cell.pose(qpos, other)) for other in cell.objects if other != name]
     others += taken
-    best, room = None, REGION_GAP_M + scene.jitter_m
+    best, room, base = None, REGION_GAP_M + scene.jitter_m, np.array(cell.robot.base.position)
     for _ in range(SPOTS):
         spot = here + rng.uniform(*REGION_MOVE_M) * _unit(rng.uniform(0, 2 * np.pi))
         moved = own + spot - here
-        if min(edge_distance(scene.table, point) for point in moved) < EDGE_M:
+        if not worked(base, spot) or min(edge_distance(scene.table, point) for point in moved) < EDGE_M:
             continue
         free = min((outline_gap(moved, other) for other in others), default=np.inf)
         if free > room:
             best, room = spot, min(free, ENOUGH_ROOM_M)
     if best is None:
-        return Proposal(name, None, task, "no free spot on the table within 40 cm")
+        return Proposal(name, None, task, "no free spot on the table within 40 cm of it and where the arm works well")
     center = (round(float(best[0]), 3), round(float(best[1]), 3))
     return Proposal(name, Goal(family="place_region", center=center, radius_m=REGION_RADIUS_M), task)
 

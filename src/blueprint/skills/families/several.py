@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from blueprint.model.scene import SceneBody
 from blueprint.model.task import Family, Goal, Step, Task
 from blueprint.skills.families import FAMILIES, Proposal, Way, family, pick
-from blueprint.skills.mounting import edge_distance
+from blueprint.skills.mounting import edge_distance, worked
 from blueprint.skills.placement import footprint, outline_gap
 from blueprint.skills.primitives import SkillError
 from blueprint.skills.rollout import Rollout
@@ -111,8 +111,9 @@ class InTurn:
 
     def _again(self, step: Step, way: Way, qpos: Array) -> Way:
         """The way as planned if its object stands where that was expected, else a new one. Raises SkillError."""
-        if isinstance(way, pick.PickAndPlace) and way.fits(qpos):
-            return replace(way, start=qpos)
+        same = way.again(qpos) if isinstance(way, pick.PickAndPlace) else None
+        if same is not None:
+            return same
         found = next(family(step.goal.family).ways(self.scene, _alone(step), qpos, self.rng), None)
         if found is None:
             raise SkillError("no_grasp", f"no way to {step.goal.family} with {step.object} as the steps before left it")
@@ -243,24 +244,19 @@ def _group_centers(scene: TaskScene, rng: np.random.Generator) -> tuple[tuple[fl
     cell, qpos = scene.cell, scene.cell.home_qpos
     outlines = [footprint(cell, name, cell.pose(qpos, name)) for name in cell.objects]
     middle = np.concatenate(outlines).mean(axis=0)
-    best, room = None, -np.inf
+    best, room, base = None, -np.inf, np.array(cell.robot.base.position)
     for _ in range(DRAWS):
         pair = middle + rng.uniform(-0.35, 0.35, (2, 2))
         if np.linalg.norm(pair[0] - pair[1]) < GROUPS_APART_M:
             continue
         if min(edge_distance(scene.table, spot) for spot in pair) < GROUP_RADIUS_M:
             continue
-        reach = [np.linalg.norm(spot - _base(scene)) for spot in pair]
-        if max(reach) > 0.65 or min(reach) < 0.3:
+        if not all(worked(base, spot) for spot in pair):
             continue
         free = min(outline_gap(pick.rim(spot, GROUP_RADIUS_M), other) for spot in pair for other in outlines)
         if free > room:
             best, room = pair, free
     return None if best is None else tuple((round(float(x), 3), round(float(y), 3)) for x, y in best)
-
-
-def _base(scene: TaskScene) -> Array:
-    return np.array(scene.cell.robot.base.position[:2])
 
 
 def _chains(scene: TaskScene, rng: np.random.Generator) -> Iterator[Proposal]:
