@@ -108,9 +108,8 @@ class ForeignDataset:
         return self.root / template.format(**places)
 
     def _episodes_v2(self) -> Iterator[Episode]:
-        stats = {
-            row.get("episode_index"): row.get("stats", {}) for row in _lines(self.root / "meta/episodes_stats.jsonl")
-        }
+        lines = _lines(self.root / "meta/episodes_stats.jsonl")
+        stats: dict[Any, dict[str, Any]] = {}
         chunk, first = int(self.info.get("chunks_size") or 1000), 0
         for row in _lines(self.root / "meta/episodes.jsonl", required=True):
             index, length = int(row["episode_index"]), int(row["length"])
@@ -119,18 +118,23 @@ class ForeignDataset:
                 key: Clip(self._path(str(self.info["video_path"]), places | {"video_key": key})) for key in self.videos
             }
             table = self._path(str(self.info["data_path"]), places)
-            yield Episode(index, length, first, tuple(row.get("tasks", ())), table, None, clips, stats.get(index, {}))
+            for other in () if index in stats else lines:  # as a rule in the order of the episodes
+                stats[other.get("episode_index")] = other.get("stats", {})
+                if index in stats:
+                    break
+            known = stats.pop(index, {})
+            yield Episode(index, length, first, tuple(row.get("tasks", ())), table, None, clips, known)
             first += length
 
     def _episodes_v3(self) -> Iterator[Episode]:
         starts: dict[Path, int] = {}
         for file in sorted(self.root.glob("meta/episodes/chunk-*/file-*.parquet")):
             try:
-                rows = pq.read_table(file).to_pylist()
+                with pq.ParquetFile(file) as rows:
+                    for batch in rows.iter_batches(batch_size=100):
+                        yield from (self._episode_v3(row, starts) for row in batch.to_pylist())
             except (OSError, pa.ArrowException) as error:
                 raise InputError(f"{file.relative_to(self.root)}: {error}", "the file is damaged") from error
-            for row in rows:
-                yield self._episode_v3(row, starts)
 
     def _episode_v3(self, row: dict[str, Any], starts: dict[Path, int]) -> Episode:
         first = int(row["dataset_from_index"])
