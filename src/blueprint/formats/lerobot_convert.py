@@ -60,20 +60,6 @@ class _Source:
         self.fps = int(dataset.fps)
         self.packets = lru_cache(maxsize=4 * max(len(dataset.videos), 1))(packets)
         self.computed: set[str] = set()
-        self._held: tuple[Path, list[int], pa.Table] | None = None
-
-    def rows(self, episode: Episode) -> pa.Table:
-        """As stored; of a shared file, only the row groups that hold the episode are read."""
-        with pq.ParquetFile(episode.table) as file:
-            sizes = [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
-            starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-            wanted = episode.rows or slice(0, starts[-1])
-            groups = [k for k in range(len(sizes)) if starts[k] < wanted.stop and wanted.start < starts[k + 1]]
-            if self._held is None or self._held[:2] != (episode.table, groups):
-                self._held = (episode.table, groups, file.read_row_groups(groups))
-        table = self._held[2].slice(wanted.start - starts[groups[0]], wanted.stop - wanted.start)
-        kept = {key: value for key, value in (table.schema.metadata or {}).items() if key != b"pandas"}
-        return table.combine_chunks().replace_schema_metadata(kept or None)  # pandas' index counts rows of a file
 
     def piece(self, episode: Episode, key: str) -> tuple[Packets, NDArray[np.int64]]:
         found = self.packets(episode.clips[key].path)
@@ -148,7 +134,7 @@ def convert(dataset: ForeignDataset, out: Path, version: Version) -> Converted:
         target = (_V3 if version == "v3.0" else _V2)(source, out, stack)
         merged: dict[str, Stats] = {}
         for episode in progress(dataset.episodes(), int(dataset.info["total_episodes"]), "convert"):
-            table = source.rows(episode)
+            table = dataset.rows(episode)
             stats = source.stats(episode, table)
             target.add(episode, table, stats, done.frames)
             merged = {k: lerobot_stats.merge([merged[k], v]) if merged else v for k, v in stats.items()}

@@ -74,16 +74,34 @@ class ForeignDataset:
         """In the order of the metadata. Raises InputError naming the file that is broken."""
         yield from (self._episodes_v3() if self.version == "v3.0" else self._episodes_v2())
 
+    @cached_property
+    def _held(self) -> dict[tuple[Path, tuple[int, ...]], pa.Table]:
+        """The row groups that were read last."""
+        return {}
+
+    def rows(self, episode: Episode) -> pa.Table:
+        """As stored; of a shared file, only the row groups that hold the episode are read."""
+        with pq.ParquetFile(episode.table) as file:
+            sizes = [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
+            starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+            wanted = episode.rows or slice(0, starts[-1])
+            groups = tuple(k for k in range(len(sizes)) if starts[k] < wanted.stop and wanted.start < starts[k + 1])
+            if (episode.table, groups) not in self._held:
+                self._held.clear()
+                self._held[episode.table, groups] = file.read_row_groups(groups)
+        first = starts[groups[0]] if groups else wanted.start
+        table = self._held[episode.table, groups].slice(wanted.start - first, wanted.stop - wanted.start)
+        kept = {key: value for key, value in (table.schema.metadata or {}).items() if key != b"pandas"}
+        return table.combine_chunks().replace_schema_metadata(kept or None)  # pandas' index counts rows of a file
+
     def table(self, episode: Episode) -> dict[str, NDArray[Any]]:
         """Column -> (T, ...). Raises InputError when the file cannot be read."""
         try:
-            table = pq.read_table(episode.table)
+            table = self.rows(episode)
         except (OSError, pa.ArrowException) as error:
             raise InputError(
                 f"{episode.table.relative_to(self.root)}: {error}", "the file is missing or damaged"
             ) from error
-        if episode.rows is not None:
-            table = table.slice(episode.rows.start, episode.rows.stop - episode.rows.start)
         return {name: as_array(table.column(name)) for name in table.column_names}
 
     def pictures(self, episode: Episode, key: str) -> Iterator[NDArray[np.uint8]]:
