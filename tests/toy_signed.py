@@ -20,8 +20,18 @@ CONTENT: dict = {
     "frame_count": 100,
     "physics_verified": True,
     "training_suitability": "physics_verified",
+    "contents": "demonstrations",
+    "episodes": [
+        {
+            "episode": k, "first_frame": 50 * k, "last_frame": 50 * k + 49, "sensor_source": "mujoco",
+            "success": True, "verified": True, "score": 0.9, "checks": [], "terms": {}, "not_checked": ["policy"],
+        }
+        for k in range(2)
+    ],
+    "inputs": [{"what": "capture", "name": "toy", "licence": "CC0-1.0", "spdx": "CC0-1.0", "commercial": "yes"}],
+    "commercial_use": "yes",
     "measurements": [{"text": "it holds", "passed": True}, {"text": "not looked at", "passed": None}],
-}
+}  # fmt: skip
 POLICY = "physics_verified"
 
 

@@ -18,6 +18,7 @@ from blueprint.model.artifacts import Capture, Episodes
 from blueprint.model.capture import Frame
 from blueprint.model.episode import Check
 from blueprint.stages.dataset import DatasetConfig, dataset
+from blueprint.stages.licences import licences
 from blueprint.stages.quality import QualityConfig, quality
 from blueprint.stages.recording import RecordingConfig, recording
 
@@ -33,7 +34,11 @@ def make_all(folder: Path) -> Made:
         made[name] = make(folder / name)
     made["workcell"] = toy_episodes.make_workcell(folder / "workcell")
     made["taskset"] = toy_episodes.make_taskset(folder / "taskset")
-    (folder / "episodes").mkdir()
+    for name in ("licences", "episodes"):
+        (folder / name).mkdir()
+    made["licences"] = licences.function(
+        **{name: made[name] for name in licences.inputs}, out=folder / "licences"
+    ).save(folder / "licences")
     made["episodes"] = proven(toy_episodes.make_episodes(folder / "episodes", made["workcell"], made["taskset"]))
     for name in ("recording", "quality", "dataset"):
         (folder / name).mkdir()
@@ -54,6 +59,7 @@ def make_all(folder: Path) -> Made:
         "workcell": ("simscene",),
         "taskset": ("workcell",),
     }
+    inputs |= {"licences": ("capture", "reconstruction", "articulation", "physics", "workcell", "taskset")}
     inputs |= {"episodes": ("workcell", "taskset"), "recording": ("workcell", "episodes")}
     inputs |= {"quality": ("episodes", "recording"), "dataset": ("recording",)}
     for name in ("capture", *inputs):

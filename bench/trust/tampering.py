@@ -23,6 +23,11 @@ BITS = 60  # per file, evenly spread, the first and the last among them
 PREDICATE = {
     "frames": [{"first_frame": 0, "last_frame": 9, "sensor_source": "mujoco", "physics_backend": "mujoco"}],
     "frame_count": 10,
+    "episodes": [
+        {"episode": 0, "first_frame": 0, "last_frame": 9, "sensor_source": "mujoco", "success": True, "verified": True}
+    ],
+    "inputs": [{"what": "capture", "name": "drawn", "licence": "CC0-1.0", "commercial": "yes"}],
+    "commercial_use": "yes",
     "physics_verified": True,
     "training_suitability": "physics_verified",
     "measurements": [],

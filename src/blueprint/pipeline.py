@@ -9,6 +9,7 @@ from blueprint.stages.capture import capture
 from blueprint.stages.certificate import certificate
 from blueprint.stages.dataset import dataset
 from blueprint.stages.episodes import episodes
+from blueprint.stages.licences import licences
 from blueprint.stages.physics import physics
 from blueprint.stages.quality import quality
 from blueprint.stages.reconstruction import reconstruction
@@ -27,6 +28,7 @@ STAGES: tuple[Stage, ...] = (
     simscene,
     workcell,
     tasks,
+    licences,
     episodes,
     recording,
     quality,

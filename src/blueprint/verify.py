@@ -22,9 +22,9 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-ENVELOPE = "certificate.dsse.json"  # in the dataset's root, or beside the dataset
+ENVELOPE = "certificate.dsse.json"  # in the dataset's root, or beside the dataset, alone or behind its name and a dot
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://blueprintpipeline.dev/quality-certificate/v1"
@@ -100,11 +100,19 @@ def verify(dataset: Path, keys: Iterable[bytes], policy: str = DEFAULT_POLICY) -
     return Verified(keyid, policy, subject, predicate)
 
 
+def episode_of(done: Verified, number: int) -> Mapping[str, Any]:
+    """What is certified of one episode of the dataset. Raises Refused when it has none of that number."""
+    for episode in done.predicate["episodes"]:
+        if episode["episode"] == number:
+            return episode
+    raise Refused([f"there is no episode {number}; the dataset has {len(done.predicate['episodes'])}"])
+
+
 def envelope_of(dataset: Path) -> Path:
     """Raises Refused when the dataset is none, or comes without a signed certificate."""
     if not dataset.is_dir():
         raise Refused([f"{dataset} is no folder"])
-    for path in (dataset / ENVELOPE, dataset.parent / ENVELOPE):
+    for path in (dataset / ENVELOPE, dataset.parent / f"{dataset.name}.{ENVELOPE}", dataset.parent / ENVELOPE):
         if path.is_file():
             return path
     raise Refused([f"no signed certificate ({ENVELOPE}) in {dataset} or beside it"])
@@ -208,28 +216,61 @@ def objections(predicate: Mapping[str, Any], policy: str) -> list[str]:
         return [f"no policy {policy!r}; there are: {', '.join(POLICIES)}"]
     rule = POLICIES[policy]
     try:
-        ranges = [(str(r["sensor_source"]), int(r["first_frame"]), int(r["last_frame"])) for r in predicate["frames"]]
         frames, level = int(predicate["frame_count"]), str(predicate["training_suitability"])
+        parts = {name: _ranges(predicate[name]) for name in ("frames", "episodes")}
         failed = [str(c["text"]) for c in predicate["measurements"] if c["passed"] is False]
         verified = predicate["physics_verified"] is True
+        tried = [int(e["episode"]) for e in predicate["episodes"] if e["success"] is not True]
+        doubted = [int(e["episode"]) for e in predicate["episodes"] if e["verified"] is not True]
+        rights = commercial_use(str(i["commercial"]) for i in predicate["inputs"])
+        told = predicate["commercial_use"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return [f"the certificate does not say what the policy needs: {error}"]
     found = []
-    ends = sorted((first, last) for _, first, last in ranges)
-    if frames <= 0 or [0, *(last + 1 for _, last in ends)] != [*(first for first, _ in ends), frames]:
-        found.append("the certificate does not cover every frame once")
-    sources = sorted({source for source, _, _ in ranges})
+    for name, ranges in parts.items():
+        ends = sorted((first, last) for _, first, last in ranges)
+        if frames <= 0 or [0, *(last + 1 for _, last in ends)] != [*(first for first, _ in ends), frames]:
+            found.append(f"the certificate's {name} do not cover every frame once")
+    sources = sorted({source for ranges in parts.values() for source, _, _ in ranges})
     found += made_up(sources)
     for source in sources:
         if rule.sensors is not None and source not in rule.sensors and not made_up([source]):
             found.append(f"policy {policy} does not admit sensors of {source!r}, only {', '.join(rule.sensors)}")
     if level not in LEVELS or LEVELS.index(level) < LEVELS.index(rule.least):
         found.append(f"training suitability is {level}; policy {policy} needs {rule.least}")
-    if rule.verified and not verified:
-        found.append(f"physics and success were not verified; policy {policy} needs that")
-    if rule.verified and failed:
-        found.append(f"checks failed: {', '.join(failed[:3])}")
+    if told != rights:
+        found.append(f"the certificate says commercial use: {told}, its inputs say {rights}")
+    if rule.verified:
+        found += _unverified(policy, verified, failed, tried, doubted)
     return found
+
+
+def _ranges(entries: Any) -> list[tuple[str, int, int]]:
+    return [(str(e["sensor_source"]), int(e["first_frame"]), int(e["last_frame"])) for e in entries]
+
+
+def _unverified(policy: str, verified: bool, failed: list[str], tried: list[int], doubted: list[int]) -> list[str]:
+    """failed: checks that do not hold; tried, doubted: episodes that failed, that were not verified"""
+    found = []
+    if not verified:
+        found.append(f"physics and success were not verified; policy {policy} needs that")
+    if failed:
+        found.append(f"checks failed: {', '.join(failed[:3])}")
+    if tried:
+        found.append(f"episodes {_few(tried)} are failed attempts; policy {policy} releases demonstrations only")
+    if doubted:
+        found.append(f"episodes {_few(doubted)} were not verified; policy {policy} needs that")
+    return found
+
+
+def _few(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:3])) + (", ..." if len(numbers) > 3 else "")
+
+
+def commercial_use(verdicts: Iterable[str]) -> Literal["yes", "no", "unknown"]:
+    """Of all inputs together: `no` if any is, `yes` only if all are, else `unknown`; also without any."""
+    found = set(verdicts)
+    return "no" if "no" in found else "yes" if found == {"yes"} else "unknown"
 
 
 def made_up(sources: Iterable[str]) -> list[str]:
@@ -266,16 +307,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--key", type=Path, action="append", required=True, help="public key (PEM) that you trust")
     parser.add_argument("--policy", default=DEFAULT_POLICY, choices=list(POLICIES))
+    parser.add_argument("--episode", type=int, help="show what is certified of this one")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args(argv)
     try:
         done = verify(arguments.dataset, [read_public_key(path) for path in arguments.key], arguments.policy)
+        shown = {} if arguments.episode is None else {"episode": episode_of(done, arguments.episode)}
     except Refused as refused:
         answer = {"verified": False, "reasons": list(refused.reasons)}
         text = "\n".join(["refused", *(f"  {reason}" for reason in refused.reasons)])
     else:
+        use = done.predicate["commercial_use"]
         answer = {"verified": True, "keyid": done.keyid, "policy": done.policy, "files": len(done.subject)}
-        text = f"verified: {len(done.subject)} files, signed by {done.keyid[:12]}, admitted by policy {done.policy}"
+        answer |= {"commercial_use": use, **shown}
+        text = f"verified: {len(done.subject)} files, signed by {done.keyid[:12]}, admitted by policy {done.policy}\n"
+        text += "\n".join([f"commercial use of all inputs: {use}", *(json.dumps(e, indent=1) for e in shown.values())])
     sys.stdout.write((json.dumps(answer, indent=1) if arguments.json else text) + "\n")
     return 0 if answer["verified"] else 1
 

@@ -43,7 +43,7 @@ def moved(made: toy_whole.Made, name: str, to: Path) -> toy_whole.Made:
 
 def test_the_file_says_what_the_artifact_says(certified: Certificate) -> None:
     written = json.loads(certified.path(certified.file).read_text())
-    assert written.pop("schema") == "blueprint/certificate/1"
+    assert written.pop("schema") == "blueprint/certificate/2"
     assert written == certified.model_dump(mode="json", exclude={"file"})
 
 

@@ -2,6 +2,7 @@
 
     Source -> Capture -> Reconstruction -> Assets -> Articulation -> Physics -> SimScene -> Workcell -> TaskSet
     TaskSet -> Episodes ;  (Workcell, Episodes) -> Recording -> Dataset -> Certificate -> Report
+    (Capture ... TaskSet) -> Licences ;  (Recording, Episodes) -> Quality ;  both -> Certificate
 
 File names below are relative to the artifact's folder (`Artifact.path`).
 """
@@ -15,10 +16,19 @@ from pydantic import Field
 
 from blueprint.core.artifact import Artifact
 from blueprint.model.capture import Camera, Frame, ScaleAnchor, StereoPair, UserBox, UserName
-from blueprint.model.certificate import FrameRange, Measurement, Provenance, StageRun, Suitability
+from blueprint.model.certificate import (
+    Commercial,
+    EpisodeCertificate,
+    FrameRange,
+    LicensedInput,
+    Measurement,
+    Provenance,
+    StageRun,
+    Suitability,
+)
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode, RecordedInstance
 from blueprint.model.packs import Pack, Stream
-from blueprint.model.quality import Diversity, EpisodeGrade, EpisodeQuality
+from blueprint.model.quality import Diversity, EpisodeQuality
 from blueprint.model.scene import (
     CameraView,
     Check,
@@ -176,6 +186,13 @@ class TaskSet(Artifact):
     refused: dict[str, str]
 
 
+class Licences(Artifact):
+    """Terms of all that the data is made from. commercial_use: no if any forbids it, unknown if any is unknown."""
+
+    inputs: tuple[LicensedInput, ...]
+    commercial_use: Commercial
+
+
 class Episodes(Artifact):
     """Verified demonstrations as states; nothing is drawn yet.
 
@@ -256,11 +273,15 @@ class Certificate(Artifact):
 
     reasons: why the suitability is not higher; subject: file of the dataset -> SHA-256
     frames: what made each frame; physics_verified: a physics engine ran it, and every check of scene and success held
-    quality_score, episode_grades: see `Quality`
+    failures: file of the certificate of the failed attempts, where there are some; contents: what the episodes are
+    quality_score: mean of the episodes', None = not rated; episodes: one each; terms: quality term -> what it measures
+    inputs, commercial_use: see `Licences`
     """
 
     file: str = "certificate.json"
+    failures: str | None = None
     scene: str
+    contents: Literal["demonstrations", "failed attempts"] = "demonstrations"
     provenance: Provenance
     subject: dict[str, str]
     sensor_source: str
@@ -268,8 +289,11 @@ class Certificate(Artifact):
     frames: tuple[FrameRange, ...]
     frame_count: int
     physics_verified: bool
-    quality_score: float
-    episode_grades: tuple[EpisodeGrade, ...]
+    quality_score: float | None
+    episodes: tuple[EpisodeCertificate, ...]
+    terms: dict[str, str]
+    inputs: tuple[LicensedInput, ...]
+    commercial_use: Commercial
     training_suitability: Suitability
     reasons: tuple[str, ...]
     measurements: tuple[Measurement, ...]

@@ -7,8 +7,11 @@ from typing import Literal
 from pydantic import JsonValue
 
 from blueprint.core.artifact import Model
+from blueprint.model.episode import Check
+from blueprint.model.quality import Group
 
 Suitability = Literal["unsuitable", "development_only", "physics_verified", "production_training"]
+Commercial = Literal["yes", "no", "unknown"]
 
 
 class Measurement(Model):
@@ -64,3 +67,61 @@ class Provenance(Model):
     robot: str
     robot_source: str
     robot_licence: str
+
+
+class LicensedInput(Model):
+    """Something that the data was made from, and on what terms.
+
+    licence: as it was stated, "" = not at all; spdx: the SPDX expression that it is, "" = none that we know
+    commercial: whether the terms permit commercial use; source: who says so, or where it came from
+    """
+
+    what: Literal["capture", "asset", "checkpoint", "service", "robot", "texture"]
+    name: str
+    licence: str
+    spdx: str = ""
+    commercial: Commercial
+    source: str
+
+
+class TermValue(Model):
+    """A quality term of one episode, see `model.quality.Term`. score: 1 at `good` and beyond, 0 at `bad`."""
+
+    measured: float
+    unit: str
+    good: float
+    bad: float
+    score: float
+
+
+class EpisodeCertificate(Model):
+    """What holds for one episode of the dataset.
+
+    episode: its index in the dataset; source: index of the `EpisodeRecord`; look: among its siblings; attempt: which
+    of the record's attempts, None = the one that succeeded; frames: first and last frame in the dataset
+    cause: why it failed; verified: a physics engine ran it, and its success follows from `checks`
+    checks: the judge's conditions; terms: quality terms by name, groups and score as in `EpisodeQuality`
+    training_suitability: what it would reach alone; reasons: why not higher, beyond those of the whole dataset
+    not_checked: ids, explained among the certificate's measurements or, of terms, in its `terms`
+    """
+
+    episode: int
+    source: int
+    look: int
+    attempt: int | None
+    task: str
+    first_frame: int
+    last_frame: int
+    sensor_source: str
+    physics_backend: str
+    success: bool
+    cause: str | None
+    verified: bool
+    attempts: int
+    checks: tuple[Check, ...]
+    terms: dict[str, TermValue]
+    groups: dict[Group, float]
+    score: float | None
+    training_suitability: Suitability
+    reasons: tuple[str, ...]
+    not_checked: tuple[str, ...]

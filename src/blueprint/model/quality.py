@@ -39,18 +39,6 @@ class EpisodeQuality(Model):
     groups: dict[Group, float]
     score: float
 
-    @property
-    def grade(self) -> EpisodeGrade:
-        return EpisodeGrade(index=self.index, score=self.score, groups=self.groups)
-
-
-class EpisodeGrade(Model):
-    """An episode's quality without its terms. index: as in `EpisodeQuality`."""
-
-    index: int
-    score: float
-    groups: dict[Group, float]
-
 
 class Gap(Model):
     """Where the data has nothing or little, and what fills it.

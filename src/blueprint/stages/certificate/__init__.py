@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
@@ -18,6 +19,7 @@ from blueprint.model.artifacts import (
     Certificate,
     Dataset,
     Episodes,
+    Licences,
     Physics,
     Quality,
     Reconstruction,
@@ -28,8 +30,10 @@ from blueprint.model.artifacts import (
 )
 from blueprint.model.certificate import FrameRange, Provenance, StageRun
 from blueprint.stages.certificate import checks, rule
+from blueprint.stages.certificate import episodes as single
 
-SCHEMA = "blueprint/certificate/1"
+SCHEMA = "blueprint/certificate/2"
+FAILURES_FILE = "failures.json"
 ORDER = (
     "capture",
     "reconstruction",
@@ -39,6 +43,7 @@ ORDER = (
     "simscene",
     "workcell",
     "taskset",
+    "licences",
     "episodes",
     "recording",
     "quality",
@@ -64,7 +69,7 @@ class CertificateConfig(Config):
     within_retries: float = Field(default=0.95, ge=0, le=1)
 
 
-@stage(version="2", reads_receipts=True)
+@stage(version="3", reads_receipts=True)
 def certificate(
     capture: Capture,
     reconstruction: Reconstruction,
@@ -74,6 +79,7 @@ def certificate(
     simscene: SimScene,
     workcell: Workcell,
     taskset: TaskSet,
+    licences: Licences,
     episodes: Episodes,
     recording: Recording,
     quality: Quality,
@@ -84,51 +90,86 @@ def certificate(
     """Raises IntegrityError when a receipt is missing, a file is not what its receipt says, or the artifacts are not
     of one lineage. A failed check is no error: it is written down and lowers the suitability."""
     made: tuple[Artifact, ...] = (
-        capture, reconstruction, assets, articulation, physics, simscene, workcell, taskset, episodes, recording,
-        quality, dataset,
+        capture, reconstruction, assets, articulation, physics, simscene, workcell, taskset, licences, episodes,
+        recording, quality, dataset,
     )  # fmt: skip
     receipts = {name: verified_receipt(artifact) for name, artifact in zip(ORDER, made, strict=True)}
     require_one_lineage(receipts)
-    measurements = (
+    scene = (
         *checks.of_reconstruction(reconstruction, cfg.support_residual_m),
         *checks.of_assets(assets, cfg.depth_error_m, cfg.silhouette_iou),
         *checks.of_articulation(articulation),
         *checks.of_physics(physics, simscene, cfg.drift_m, cfg.drift_deg, cfg.penetration_m),
         *checks.of_episodes(workcell, taskset, episodes, cfg.first_attempt, cfg.within_retries),
-        *checks.of_quality(quality),
-        *checks.of_dataset(episodes, recording, dataset),
         *checks.not_checked(),
     )
+    measurements = (*scene, *checks.of_quality(quality), *checks.of_dataset(episodes, recording, dataset))
     sensors = rule.sensor_source(recording.sensor_source, receipts["recording"].backends.get("renderer", ""))
     engine = receipts["episodes"].backends.get("simulator", "unknown")
+    terms = single.term_texts(quality)
+    batch = single.Batch(capture.origin, sensors, engine, measurements, frozenset(terms))
     verdict = rule.suitability(
-        origin=capture.origin,
-        sensor_source=sensors,
-        physics_backend=engine,
-        episodes=dataset.episodes,
-        quality=quality.score,
-        measurements=measurements,
-    )
+        origin=capture.origin, sensor_source=sensors, physics_backend=engine, episodes=dataset.episodes,
+        quality=quality.score, measurements=measurements,
+    )  # fmt: skip
     result = Certificate(
+        failures=None if dataset.failures is None else FAILURES_FILE,
         scene=capture.name,
         provenance=provenance(capture, receipts["capture"], workcell),
-        subject=subject(dataset, receipts["dataset"]),
+        subject=subject(dataset.folder, receipts["dataset"]),
         sensor_source=sensors,
         physics_backend=engine,
-        frames=frames_of(dataset, sensors, engine),
+        frames=frames_of(dataset.frames, sensors, engine),
         frame_count=dataset.frames,
         physics_verified=rule.physics_verified(engine, dataset.episodes, measurements),
         quality_score=quality.score,
-        episode_grades=tuple(one.grade for one in quality.episodes),
+        episodes=tuple(single.certified(batch, episodes, recording.episodes, quality.episodes)),
+        terms=terms,
+        inputs=licences.inputs,
+        commercial_use=licences.commercial_use,
         training_suitability=verdict.level,
         reasons=verdict.reasons,
         measurements=measurements,
         stages=tuple(stage_run(receipts[name]) for name in ORDER),
-        warnings=warnings(capture, reconstruction, assets),
+        warnings=warnings(capture, licences, assets),
     )
-    content = {"schema": SCHEMA, **result.model_dump(mode="json", exclude={"file"})}
-    (out / result.file).write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write(result, out / result.file)
+    if dataset.failures is not None:
+        batch = replace(batch, measurements=(*scene, *checks.of_failures(episodes, recording, dataset)))
+        files = subject(dataset.failures, receipts["dataset"])
+        write(of_failures(result, batch, episodes, recording, files), out / FAILURES_FILE)
     return result
+
+
+def of_failures(
+    made: Certificate, batch: single.Batch, episodes: Episodes, recording: Recording, files: dict[str, str]
+) -> Certificate:
+    """The certificate of the attempts that failed: nothing in it is verified, and no policy but development takes it.
+
+    made: the demonstrations' certificate; files: of the failures' dataset
+    """
+    frames = sum(one.frames for one in recording.failures)
+    verdict = batch.verdict(None, ())
+    return made.model_copy(
+        update={
+            "failures": None,
+            "contents": "failed attempts",
+            "subject": files,
+            "frames": frames_of(frames, batch.sensors, batch.engine),
+            "frame_count": frames,
+            "physics_verified": False,
+            "quality_score": None,
+            "episodes": tuple(single.certified(batch, episodes, recording.failures, [None] * len(recording.failures))),
+            "training_suitability": rule.lower(verdict.level, "development_only"),
+            "reasons": ("its episodes are failed attempts, not demonstrations", *verdict.reasons),
+            "measurements": tuple(batch.measurements),
+        }
+    )
+
+
+def write(content: Certificate, file: Path) -> None:
+    values = {"schema": SCHEMA, **content.model_dump(mode="json", exclude={"file"})}
+    file.write_text(json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def verified_receipt(artifact: Artifact) -> Receipt:
@@ -142,15 +183,14 @@ def verified_receipt(artifact: Artifact) -> Receipt:
     return receipt
 
 
-def frames_of(dataset: Dataset, sensors: str, engine: str) -> tuple[FrameRange, ...]:
+def frames_of(count: int, sensors: str, engine: str) -> tuple[FrameRange, ...]:
     """One recording by one renderer makes a dataset: one range."""
-    last = dataset.frames - 1
-    return (FrameRange(first_frame=0, last_frame=last, sensor_source=sensors, physics_backend=engine),)
+    return (FrameRange(first_frame=0, last_frame=count - 1, sensor_source=sensors, physics_backend=engine),)
 
 
-def subject(dataset: Dataset, receipt: Receipt) -> dict[str, str]:
-    """Every file of the dataset, by its name below the dataset's root, with its SHA-256."""
-    inside = f"{dataset.folder}/"
+def subject(folder: str, receipt: Receipt) -> dict[str, str]:
+    """Every file of a dataset in this folder of the artifact, by its name below it, with its SHA-256."""
+    inside = f"{folder}/"
     return {
         name.removeprefix(inside): record.sha256
         for name, record in sorted(receipt.files.items())
@@ -194,7 +234,7 @@ def stage_run(receipt: Receipt) -> StageRun:
     )
 
 
-def warnings(capture: Capture, reconstruction: Reconstruction, assets: Assets) -> tuple[str, ...]:
+def warnings(capture: Capture, licences: Licences, assets: Assets) -> tuple[str, ...]:
     """What a reader has to know although no check failed."""
     found = []
     if rule.is_procedural(capture.origin):
@@ -203,7 +243,11 @@ def warnings(capture: Capture, reconstruction: Reconstruction, assets: Assets) -
         found.append("the capture states no licence: clear the rights before sharing data made from it")
     if not capture.origin:
         found.append("the capture does not say where it comes from")
-    barred = sorted(name for name, commercial in reconstruction.licences.items() if not commercial)
-    found += [f"not for commercial use: {name}" for name in barred]
+    said = {"no": "not for commercial use", "unknown": "whether commercial use is permitted is unknown"}
+    found += [
+        f"{said[one.commercial]}: {one.what} {one.name}"
+        for one in licences.inputs
+        if one.licence and one.commercial in said
+    ]
     found += [f"object {name} was dropped: {why}" for name, why in sorted(assets.dropped.items())]
     return tuple(found)

@@ -30,15 +30,20 @@ from blueprint.model.scene import Inertia, ObjectAsset
 Comparison = Literal["<=", ">=", "=="]
 Scope = Literal["measured", "inferred", "not_checked"]
 
+DATASET = "dataset"
 NOT_CHECKED = (
     ("sim_to_real", "transfer of a policy trained on this data to the real scene"),
     ("mass_weighed", "masses against a scale (they are inferred from volume and material)"),
     ("friction_measured", "friction and restitution against the real surfaces (they come from tables)"),
     ("unseen_surfaces", "the sides that no camera saw against the real objects"),
-    ("articulation", "doors, drawers and other joints of the captured things (all objects are rigid)"),
+    ("articulation", "doors, drawers and other joints against those of the real things"),
     ("deformation", "soft or liquid contents"),
     ("lighting", "light and materials of the simulation against the real room"),
     ("other_simulators", "the episodes in another simulator than the one named here"),
+    ("policy", "whether a policy learns from this data"),
+    ("between_frames", "touches shorter than a frame, which show only through what they moved"),
+    ("self_contact", "contact of the robot with itself"),
+    ("watched", "the episodes and the wording of their tasks by a person"),
 )
 
 
@@ -73,10 +78,6 @@ def of_reconstruction(made: Reconstruction, residual_m: float) -> list[Measureme
     named = ", ".join(f"{count} {source}" for source, count in sorted(sources.items()))
     return [
         stated("scale.source", stage, f"metric scale comes from: {made.scale_source}", None),
-        *(
-            stated(f"licence.{name}", stage, f"{name}: commercial use is {'' if free else 'not '}permitted", None)
-            for name, free in sorted(made.licences.items())
-        ),
         stated("scale.depth_noise", stage, "depth noise at 1 m", made.depth_sigma_m, "m"),
         stated("gravity.source", stage, f"direction of gravity: {made.up_source}", None, scope="inferred"),
         judged(
@@ -269,27 +270,41 @@ def of_quality(quality: Quality) -> tuple[Measurement, ...]:
 
 
 def of_dataset(made: Episodes, recording: Recording, dataset: Dataset) -> list[Measurement]:
-    stage = "dataset"
     succeeded = {record.index: record.frames for record in made.episodes if record.success}
     unproven = sum(succeeded.get(episode.index) != episode.frames for episode in recording.episodes)
     frames = sum(episode.frames for episode in recording.episodes)
-    broken = check_dataset(dataset.path(dataset.folder), decode=True)
+    return [
+        _readable(dataset, dataset.folder),
+        judged("dataset.episodes", DATASET, "episodes, against those recorded", float(dataset.episodes), "",
+               "==", float(len(recording.episodes))),
+        judged("dataset.frames", DATASET, "frames, against those recorded", float(dataset.frames), "", "==",
+               float(frames)),
+        judged("dataset.unproven", DATASET, "episodes that are not verified successes", float(unproven), "", "==",
+               0.0),
+        stated("dataset.unrecorded", DATASET, "verified successes that were not recorded",
+               float(len(set(succeeded) - {episode.index for episode in recording.episodes}))),
+        stated("dataset.cameras", DATASET, f"cameras: {', '.join(dataset.cameras)}", float(len(dataset.cameras))),
+        stated("dataset.fps", DATASET, "frames per second", float(dataset.fps), "1/s"),
+    ]  # fmt: skip
+
+
+def of_failures(made: Episodes, recording: Recording, dataset: Dataset) -> list[Measurement]:
+    """Of the second dataset: attempts that failed, and nothing else."""
+    records = {record.index: record for record in made.episodes}
+    wrong = sum(one.attempt is None or records[one.index].attempts[one.attempt].success for one in recording.failures)
+    return [
+        _readable(dataset, str(dataset.failures)),
+        judged("dataset.failed", DATASET, "episodes that did not fail", float(wrong), "", "==", 0.0),
+        stated("dataset.episodes", DATASET, "failed attempts", float(len(recording.failures))),
+    ]
+
+
+def _readable(dataset: Dataset, folder: str) -> Measurement:
+    broken = check_dataset(dataset.path(folder), decode=True)
     rules = "LeRobot v3.0 rules broken, every video frame decoded"
     if broken:
         rules += f" (first: {broken[0].where}: {broken[0].message})"
-    return [
-        judged("dataset.lerobot", stage, rules, float(len(broken)), "", "==", 0.0),
-        judged("dataset.episodes", stage, "episodes, against those recorded", float(dataset.episodes), "",
-               "==", float(len(recording.episodes))),
-        judged("dataset.frames", stage, "frames, against those recorded", float(dataset.frames), "", "==",
-               float(frames)),
-        judged("dataset.unproven", stage, "episodes that are not verified successes", float(unproven), "", "==",
-               0.0),
-        stated("dataset.unrecorded", stage, "verified successes that were not recorded",
-               float(len(set(succeeded) - {episode.index for episode in recording.episodes}))),
-        stated("dataset.cameras", stage, f"cameras: {', '.join(dataset.cameras)}", float(len(dataset.cameras))),
-        stated("dataset.fps", stage, "frames per second", float(dataset.fps), "1/s"),
-    ]  # fmt: skip
+    return judged("dataset.lerobot", DATASET, rules, float(len(broken)), "", "==", 0.0)
 
 
 def not_checked() -> list[Measurement]:

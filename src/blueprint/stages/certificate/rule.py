@@ -86,6 +86,10 @@ def suitability(
     return Verdict(LEVELS[lowest], tuple(dict.fromkeys(reason for _, reason in caps)))
 
 
+def lower(one: Suitability, other: Suitability) -> Suitability:
+    return one if LEVELS.index(one) < LEVELS.index(other) else other
+
+
 def physics_verified(physics_backend: str, episodes: int, measurements: Sequence[Measurement]) -> bool:
     """Whether a physics engine ran the episodes, and every check of the scene, the physics and the success held."""
     known = physics_backend.partition(" ")[0] in PHYSICS_ENGINES
