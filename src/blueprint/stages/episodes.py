@@ -184,7 +184,7 @@ def _run_episode(plan: Plan, item: tuple[int, Task], folder: Path) -> None:
         if attempt.success:
             break
     if not attempts:
-        attempts.append(failed("no_grasp", f"no way to {task.goal.family} with {task.object} from any start"))
+        attempts.append(failed("no_grasp", f"infeasible from any start: {_why_none(task, start)}"))
     last = attempts[-1]
     record = EpisodeRecord(
         index=index,
@@ -198,6 +198,12 @@ def _run_episode(plan: Plan, item: tuple[int, Task], folder: Path) -> None:
         variation=None if start is None else start.variation,
     )
     (folder / RECORD_FILE).write_text(record.model_dump_json())
+
+
+def _why_none(task: Task, start: Start | None) -> str:
+    from blueprint.skills.families import family
+
+    return "" if start is None else family(task.goal.family).why_none(start.scene, start.task, start.qpos)
 
 
 def _kept(plan: Plan, attempt: Attempt, rollout: Rollout, folder: Path, index: int, k: int) -> Attempt:
