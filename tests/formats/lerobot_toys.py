@@ -15,6 +15,7 @@ FPS = 15
 SIZE = 48
 LENGTHS = (5, 8, 3)
 TASKS = ("push the box", "lift the can")
+SUBTASKS = ("reach for it", "hold still")
 
 
 def make_episodes(folder: Path, lengths: tuple[int, ...] = LENGTHS) -> list[EpisodeData]:
@@ -29,13 +30,16 @@ def make_episodes(folder: Path, lengths: tuple[int, ...] = LENGTHS) -> list[Epis
                 video.add(picture)
                 counter.add(picture)
         state = rng.normal(size=(length, 3)).astype(np.float32)
-        episodes.append(EpisodeData(TASKS[(index + 1) % 2], state, state + 1, {KEY: path}, {KEY: counter.stats()}))
+        said = [SUBTASKS[frame >= 2] for frame in range(length)]
+        task, stats = TASKS[(index + 1) % 2], {KEY: counter.stats()}
+        episodes.append(EpisodeData(task, state, state + 1, {KEY: path}, stats, subtasks=said))
     return episodes
 
 
 def make_spec(limits: Limits | None = None) -> DatasetSpec:
     names = ("x", "y", "gripper")
-    return DatasetSpec(FPS, "toy", names, names, (VideoFeature(KEY, SIZE, SIZE, "h264"),), TASKS, limits or Limits())
+    videos = (VideoFeature(KEY, SIZE, SIZE, "h264"),)
+    return DatasetSpec(FPS, "toy", names, names, videos, TASKS, limits or Limits(), subtasks=SUBTASKS)
 
 
 def make_dataset(folder: Path, limits: Limits | None = None, lengths: tuple[int, ...] = LENGTHS) -> Path:

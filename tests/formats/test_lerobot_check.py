@@ -54,6 +54,16 @@ def edit_table(path: Path, change: Callable[[dict[str, list]], Any]) -> None:
             first += rows
 
 
+@defect("tasks")
+def subtasks_are_missing(root: Path) -> None:
+    (root / "meta/subtasks.parquet").unlink()
+
+
+@defect("tasks")
+def a_subtask_has_no_text(root: Path) -> None:
+    edit_table(root / DATA, lambda columns: columns["subtask_index"].__setitem__(0, 2))
+
+
 @defect("info")
 def info_is_missing(root: Path) -> None:
     (root / "meta/info.json").unlink()

@@ -58,6 +58,8 @@ def read(root: Path) -> str:
     vectors = ["action", *signals]
     assert set(dataset.meta.stats) == set(info["features"]), "statistics of every feature"
     rows = pd.concat([pd.read_parquet(path) for path in sorted(root.glob("data/*/*.parquet"))]).set_index("index")
+    told = root / "meta/subtasks.parquet"
+    subtasks = pd.read_parquet(told) if told.exists() else None
     frames = np.unique(np.linspace(0, len(dataset) - 1, min(len(dataset), MAX_FRAMES)).round().astype(int))
     videos = VideoFrames(root, dataset)
     reference = load_reference(root)
@@ -68,6 +70,8 @@ def read(root: Path) -> str:
         assert item["index"] == i and item["frame_index"] == i - episode["dataset_from_index"]
         assert abs(float(item["timestamp"]) - int(item["frame_index"]) / fps) < 1e-4
         assert [item["task"]] == episode["tasks"], (item["task"], episode["tasks"])
+        if subtasks is not None:
+            assert item["subtask"] == subtasks.index[int(row["subtask_index"])]
         for name in vectors:
             assert torch.equal(item[name].reshape(-1), torch.from_numpy(np.array(row[name]).reshape(-1))), name
             if name in reference:

@@ -16,6 +16,7 @@ from blueprint.core.errors import IntegrityError
 from blueprint.formats.lerobot_check import check_dataset
 from blueprint.formats.video import decode_color, decode_gray
 from blueprint.model.artifacts import Dataset, Episodes, Recording, TaskSet, Workcell
+from blueprint.skills.wording import subtask
 from blueprint.stages.dataset import DatasetConfig, dataset
 from blueprint.stages.recording import RecordingConfig, recording
 
@@ -58,6 +59,20 @@ def test_states_and_actions_are_those_of_the_successful_episodes(made: Dataset, 
     info = json.loads(made.path(f"{made.folder}/meta/info.json").read_text())
     assert info["features"]["action"]["names"] == list(toy_episodes.STATE_NAMES)
     assert info["robot_type"] == "toy_arm"
+
+
+def test_every_frame_says_what_the_robot_does(made: Dataset, inputs: Inputs) -> None:
+    rows = pq.read_table(made.path(f"{made.folder}/data/chunk-000/file-000.parquet"))
+    texts = pq.read_table(made.path(f"{made.folder}/meta/subtasks.parquet"))["subtask"].to_pylist()
+    segments = [
+        (toy_episodes.SEGMENTS[i], record.task.instruction.removeprefix("lift "))
+        for record in inputs[2].episodes
+        if record.success
+        for i in np.load(inputs[2].path(record.states or ""))["segment"]
+    ]
+    said = [texts[i] for i in rows["subtask_index"].to_pylist()]
+    assert said == [subtask(segment, about.removeprefix("the ")) for segment, about in segments]
+    assert len(set(said)) == len(texts) > 1
 
 
 def test_side_files_line_up_with_the_frames(made: Dataset, inputs: Inputs) -> None:

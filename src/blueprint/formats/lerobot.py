@@ -6,7 +6,7 @@ output by `make test-lerobot`. `lerobot_check` is the library-free validation. M
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,8 @@ DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 TASKS_PATH = "meta/tasks.parquet"
+SUBTASKS_PATH = "meta/subtasks.parquet"
+SUBTASK = "subtask_index"
 STATE, ACTION = "observation.state", "action"
 INDEX_FEATURES = {
     "timestamp": "float32",
@@ -70,7 +72,7 @@ class VideoFeature:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What all episodes share. tasks: texts, in the order of their task_index.
+    """What all episodes share. tasks: texts, in the order of their task_index; subtasks: the same, () = not told.
 
     vectors: further features, e.g. `observation.effort` -> the names of its values
     """
@@ -83,6 +85,7 @@ class DatasetSpec:
     tasks: tuple[str, ...]
     limits: Limits = field(default_factory=Limits)
     vectors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    subtasks: tuple[str, ...] = ()
 
     @property
     def floats(self) -> dict[str, tuple[str, ...]]:
@@ -97,7 +100,8 @@ class DatasetSpec:
             for name, names in self.floats.items()
         }
         videos = {video.key: _video_feature(video, self.fps) for video in self.videos}
-        scalars = {name: {"dtype": dtype, "shape": [1], "names": None} for name, dtype in INDEX_FEATURES.items()}
+        indices = INDEX_FEATURES | ({SUBTASK: "int64"} if self.subtasks else {})
+        scalars = {name: {"dtype": dtype, "shape": [1], "names": None} for name, dtype in indices.items()}
         return vectors | videos | scalars
 
 
@@ -105,7 +109,8 @@ class DatasetSpec:
 class EpisodeData:
     """One episode. state: (T, S) float32; action: (T, A) float32; videos, color_stats: by video key.
 
-    vectors: the further features of the spec: name -> (T, D)
+    vectors: the further features of the spec: name -> (T, D); subtasks: (T,) the text of each frame, where the spec
+    tells them
     """
 
     task: str
@@ -114,6 +119,7 @@ class EpisodeData:
     videos: dict[str, Path]
     color_stats: dict[str, Stats]
     vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    subtasks: Sequence[str] = ()
 
     @property
     def floats(self) -> dict[str, NDArray[np.float32]]:
@@ -152,6 +158,8 @@ def write_dataset(root: Path, spec: DatasetSpec, episodes: Iterable[EpisodeData]
     if not frames:
         raise IntegrityError("a dataset needs at least one episode")
     write_tasks(root / TASKS_PATH, spec.tasks)
+    if spec.subtasks:
+        write_tasks(root / SUBTASKS_PATH, spec.subtasks, number=SUBTASK)
     _write_stats(root, spec, running, data.read)
     _write_info(root, spec, index, frames)
     return Summary(index, frames)
@@ -173,19 +181,24 @@ def _require_fit(spec: DatasetSpec, episode: EpisodeData, index: int) -> None:
             raise IntegrityError(f"episode {index}: {name} of shape {values.shape} is not finite values of {shape}")
     if episode.task not in spec.tasks:
         raise IntegrityError(f"episode {index}: unknown task {episode.task!r}")
+    if spec.subtasks and (len(episode.subtasks) != length or not set(episode.subtasks) <= set(spec.subtasks)):
+        raise IntegrityError(f"episode {index}: subtasks of {len(episode.subtasks)} frames, or unknown ones")
 
 
 def _columns(spec: DatasetSpec, episode: EpisodeData, index: int, first: int) -> dict[str, NDArray[Any]]:
     """Every non-video feature of one episode, in the order of the features: (T, D) or (T,)."""
     count = np.arange(len(episode.state), dtype=np.int64)
     given = episode.floats
-    return {name: given[name].astype(np.float32, copy=False) for name in spec.floats} | {
+    columns = {name: given[name].astype(np.float32, copy=False) for name in spec.floats} | {
         "timestamp": (count / spec.fps).astype(np.float32),
         "frame_index": count,
         "episode_index": np.full_like(count, index),
         "index": count + first,
         "task_index": np.full_like(count, spec.tasks.index(episode.task)),
     }
+    if spec.subtasks:
+        columns[SUBTASK] = np.array([spec.subtasks.index(text) for text in episode.subtasks], np.int64)
+    return columns
 
 
 def _two_dims(values: NDArray[Any]) -> NDArray[Any]:

@@ -23,6 +23,8 @@ from blueprint.formats.lerobot import (
     CODEBASE_VERSION,
     INDEX_FEATURES,
     MAX_VIDEO_SECONDS,
+    SUBTASK,
+    SUBTASKS_PATH,
     TASKS_PATH,
 )
 from blueprint.formats.sidecar import SIDECAR, misaligned
@@ -70,9 +72,14 @@ def check_dataset(root: Path, *, decode: bool = False) -> list[Finding]:
     if episodes is None or findings:
         return findings
     findings += _check_totals(info, episodes)
-    tasks, broken = _read_tasks(root, info)
-    findings += broken
-    findings += _check_data(root, info, episodes, tasks)
+    texts: dict[str, list[str]] = {}
+    for number, where in (("task_index", TASKS_PATH), (SUBTASK, SUBTASKS_PATH)):
+        if number in info["features"]:
+            texts[number], broken = _read_texts(root, where, number)
+            findings += broken
+    if (count := len(texts["task_index"])) != info["total_tasks"]:
+        findings.append(Finding("tasks", TASKS_PATH, f"{count} texts, total_tasks is {info['total_tasks']}"))
+    findings += _check_data(root, info, episodes, texts)
     findings += _check_videos(root, info, episodes, decode=decode)
     findings += _check_stats(root, info, episodes)
     if (root / SIDECAR).is_dir():
@@ -167,20 +174,20 @@ def _check_totals(info: dict[str, Any], episodes: list[dict[str, Any]]) -> Itera
         yield Finding("totals", where, f"{frames} frames, total_frames is {info['total_frames']}")
 
 
-def _read_tasks(root: Path, info: dict[str, Any]) -> tuple[list[str], list[Finding]]:
-    """Task texts by task_index; the text is the pandas index, and its row is its number."""
+def _read_texts(root: Path, where: str, number: str) -> tuple[list[str], list[Finding]]:
+    """Texts by their number (a column of this name); the text is the pandas index, and its row is its number."""
     try:
-        table = pq.read_table(root / TASKS_PATH)
+        table = pq.read_table(root / where)
         index = json.loads((table.schema.metadata or {})[b"pandas"])["index_columns"]
         texts = table.column(index[0]).to_pylist()
-        numbers = table.column("task_index").to_pylist()
+        numbers = table.column(number).to_pylist()
     except (OSError, pa.ArrowException, KeyError, IndexError, TypeError, ValueError) as error:
-        return [], [Finding("tasks", TASKS_PATH, f"not a pandas frame with the texts as its index: {error!r}")]
+        return [], [Finding("tasks", where, f"not a pandas frame with the texts as its index: {error!r}")]
     findings = []
     if numbers != list(range(len(texts))):
-        findings.append(Finding("tasks", TASKS_PATH, f"rows are not in the order of task_index: {numbers[:5]}"))
-    if len(texts) != info["total_tasks"] or len(set(texts)) != len(texts) or not all(texts):
-        findings.append(Finding("tasks", TASKS_PATH, f"{len(texts)} texts, total_tasks is {info['total_tasks']}"))
+        findings.append(Finding("tasks", where, f"rows are not in the order of {number}: {numbers[:5]}"))
+    if len(set(texts)) != len(texts) or not all(texts):
+        findings.append(Finding("tasks", where, "a text is empty or stands twice"))
     return texts, findings
 
 
@@ -188,7 +195,7 @@ def _read_tasks(root: Path, info: dict[str, Any]) -> tuple[list[str], list[Findi
 
 
 def _check_data(
-    root: Path, info: dict[str, Any], episodes: list[dict[str, Any]], tasks: list[str]
+    root: Path, info: dict[str, Any], episodes: list[dict[str, Any]], texts: dict[str, list[str]]
 ) -> Iterator[Finding]:
     cited = _by_file(info["data_path"], episodes, "data", {})
     for path in sorted(root.glob("data/*/*.parquet")):
@@ -204,7 +211,7 @@ def _check_data(
         problems = [*_check_schema(name, info, table), *_check_rows(name, info, rows, file, table)]
         yield from problems
         if not problems:
-            yield from _check_columns(name, info, rows, table, tasks)
+            yield from _check_columns(name, info, rows, table, texts)
 
 
 def _check_schema(name: str, info: dict[str, Any], table: pa.Table) -> Iterator[Finding]:
@@ -238,7 +245,7 @@ def _check_rows(
 
 
 def _check_columns(
-    name: str, info: dict[str, Any], rows: list[dict[str, Any]], table: pa.Table, tasks: list[str]
+    name: str, info: dict[str, Any], rows: list[dict[str, Any]], table: pa.Table, texts: dict[str, list[str]]
 ) -> Iterator[Finding]:
     """Values of one data file, whose rows are those of `rows` in order."""
     values = {column: _values(table, column) for column in table.column_names}
@@ -256,10 +263,11 @@ def _check_columns(
             yield Finding("index", name, f"{column} does not count as the episodes say")
     if np.abs(values["timestamp"][:, 0] - frame / info["fps"]).max() >= TIME_TOLERANCE_S:
         yield Finding("time", name, "timestamp is not frame_index / fps")
-    task = values["task_index"][:, 0]
-    if task.min() < 0 or task.max() >= len(tasks):
-        yield Finding("tasks", name, f"task_index outside 0..{len(tasks) - 1}")
-        return
+    for column, known in texts.items():
+        if not 0 <= values[column].min() <= values[column].max() < len(known):
+            yield Finding("tasks", name, f"{column} outside 0..{len(known) - 1}")
+            return
+    task, tasks = values["task_index"][:, 0], texts["task_index"]
     starts = np.cumsum([0, *(row["length"] for row in rows)])
     for row, first, last in zip(rows, starts[:-1], starts[1:], strict=True):
         if {tasks[i] for i in task[first:last].tolist()} != set(row["tasks"]):

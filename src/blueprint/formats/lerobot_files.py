@@ -156,22 +156,23 @@ class EpisodeRows:
         self._writer = None
 
 
-def write_tasks(path: Path, tasks: Sequence[str]) -> None:
+def write_tasks(path: Path, tasks: Sequence[str], number: str = "task_index") -> None:
     """lerobot looks a task up by its row and reads its text from the pandas index, so say what the index is."""
-    column: dict[str, Any] = {"name": "task_index", "field_name": "task_index", "metadata": None}
+    text = number.removesuffix("_index")
+    column: dict[str, Any] = {"name": number, "field_name": number, "metadata": None}
     column |= {"pandas_type": "int64", "numpy_type": "int64"}
-    index: dict[str, Any] = {"name": "task", "field_name": "task", "metadata": None}
+    index: dict[str, Any] = {"name": text, "field_name": text, "metadata": None}
     index |= {"pandas_type": "unicode", "numpy_type": "object"}
     labels: dict[str, Any] = {"name": None, "field_name": None, "metadata": {"encoding": "UTF-8"}}
     labels |= {"pandas_type": "unicode", "numpy_type": "object"}
     pandas = {
-        "index_columns": ["task"],
+        "index_columns": [text],
         "column_indexes": [labels],
         "columns": [column, index],
         "creator": {"library": "pyarrow", "version": pa.__version__},
         "pandas_version": "2.2.0",
     }
-    table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), "task": pa.array(tasks, pa.string())})
+    table = pa.table({number: pa.array(range(len(tasks)), pa.int64()), text: pa.array(tasks, pa.string())})
     pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), made(path))
 
 

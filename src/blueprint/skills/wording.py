@@ -21,6 +21,27 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
+# Skill segment -> what the robot does in it.
+SUBTASKS = {
+    "reach": "reach for the {object}",
+    "approach": "approach the {object}",
+    "grasp": "grasp the {object}",
+    "lift": "lift the {object}",
+    "move": "move the {object}",
+    "place": "set the {object} down",
+    "release": "let go of the {object}",
+    "retreat": "draw back from the {object}",
+    "rest": "hold still",
+    "recover": "back off and try again",
+    "push": "push the {object}",
+}
+
+
+def subtask(segment: str, text: str) -> str:
+    """What the robot does in a skill segment. text: of the object that it is about."""
+    return SUBTASKS[segment].format(object=" ".join(text.lower().split()) or "object")
+
+
 def spoken_names(texts: dict[str, str], positions: dict[str, Array], right: Array) -> dict[str, str]:
     """What to call each object: its text, and where it stands among those of the same text.
 

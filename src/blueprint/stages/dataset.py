@@ -18,6 +18,7 @@ from blueprint.formats.sidecar import SIDECAR, states_of, write_sidecar
 from blueprint.formats.splits import Strategy
 from blueprint.model.artifacts import Dataset, Episodes, Recording, TaskSet, Workcell
 from blueprint.model.episode import CameraTrack, EpisodeRecord, RecordedEpisode
+from blueprint.skills.wording import subtask
 
 IMAGES = "observation.images."
 FAILURES = "failures"  # folder of the dataset of attempts that failed
@@ -38,7 +39,7 @@ class DatasetConfig(Config):
     licence_note: str = ""
 
 
-@stage(version="2")
+@stage(version="3")
 def dataset(
     workcell: Workcell, taskset: TaskSet, episodes: Episodes, recording: Recording, cfg: DatasetConfig, out: Path
 ) -> Dataset:
@@ -52,7 +53,7 @@ def dataset(
         pairs = [(one, _record_of(records, one)) for one in recorded]
         if pairs:
             spec = _spec(workcell, taskset, episodes, recording, pairs, cfg)
-            summary = write_dataset(out / folder, spec, _episode_data(episodes, recording, pairs))
+            summary = write_dataset(out / folder, spec, _episode_data(workcell, episodes, recording, pairs))
             write_sidecar(out / folder / SIDECAR, workcell, episodes, recording, pairs, cfg.split)
             licence = (cfg.licence, cfg.licence_note)
             write_card(out / folder, workcell, episodes, recording, pairs, spec, summary, licence)
@@ -84,6 +85,7 @@ def _spec(
         action_names=episodes.state_names,
         videos=tuple(VideoFeature(IMAGES + v.camera, v.width, v.height, recording.codec) for v in videos),
         tasks=_instructions(taskset, [record for _, record in pairs]),
+        subtasks=tuple(dict.fromkeys(text for one in pairs for text in _subtasks(workcell, episodes, *one))),
         limits=Limits(cfg.chunk_files, cfg.data_files_mb, cfg.video_files_mb),
         vectors=recording.vectors,
     )
@@ -113,8 +115,19 @@ def _instructions(taskset: TaskSet, used: list[EpisodeRecord]) -> tuple[str, ...
     return tuple(dict.fromkeys(known))
 
 
+def _subtasks(workcell: Workcell, episodes: Episodes, recorded: RecordedEpisode, record: EpisodeRecord) -> list[str]:
+    """What the robot does, of every frame; a task of several steps does not tell which object it is about."""
+    texts = {body.name: body.text for body in workcell.bodies}
+    about = texts.get(record.task.object, "") if not record.task.goal.steps else ""
+    with np.load(episodes.path(states_of(recorded, record)), allow_pickle=False) as arrays:
+        return [subtask(episodes.segments[value], about) for value in arrays["segment"]]
+
+
 def _episode_data(
-    episodes: Episodes, recording: Recording, pairs: list[tuple[RecordedEpisode, EpisodeRecord]]
+    workcell: Workcell,
+    episodes: Episodes,
+    recording: Recording,
+    pairs: list[tuple[RecordedEpisode, EpisodeRecord]],
 ) -> Iterator[EpisodeData]:
     for recorded, record in progress(pairs, len(pairs), "dataset"):
         with np.load(episodes.path(states_of(recorded, record)), allow_pickle=False) as arrays:
@@ -131,6 +144,7 @@ def _episode_data(
             videos={IMAGES + track.camera: recording.path(track.video) for track in videos},
             color_stats={IMAGES + track.camera: _color_stats(track) for track in videos},
             vectors=vectors,
+            subtasks=_subtasks(workcell, episodes, recorded, record),
         )
 
 
