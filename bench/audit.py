@@ -75,7 +75,6 @@ def rerun(
 
 def _awake(model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjData:
     """The same state with nothing asleep: bodies that sleep have no contacts."""
-    mujoco.mj_forward(model, data)
     flags = model.opt.enableflags
     model.opt.enableflags = flags & ~int(mujoco.mjtEnableBit.mjENBL_SLEEP)
     seen = mujoco.MjData(model)

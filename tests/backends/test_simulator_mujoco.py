@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -51,6 +52,27 @@ def test_contacts_name_both_bodies_and_carry_the_weight(tmp_path: Path) -> None:
     np.testing.assert_allclose(simulation.normals(), [[0, 0, 1]], atol=1e-9)
     simulation.advance(np.zeros(0), 2.0)
     assert simulation.contacts()[0][3] == pytest.approx(9.81, rel=0.01)
+
+
+@pytest.mark.parametrize("cone", ["elliptic", "pyramidal"])
+def test_forces_are_mujocos_own_and_asking_for_them_changes_nothing(tmp_path: Path, cone: str) -> None:
+    text = f"""<mujoco><option cone="{cone}"/><worldbody><geom type="plane" size="2 2 .1"/>
+    <body pos="0 0 .05"><freejoint/><geom type="box" size=".05 .05 .05" condim="1"/></body>
+    <body pos=".3 0 .05"><freejoint/><geom type="box" size=".05 .05 .05" condim="4"/></body>
+    <body pos=".3 0 .149"><freejoint/><geom type="box" size=".05 .04 .05" condim="3"/></body></worldbody></mujoco>"""
+    asked, silent = opened(tmp_path, text), opened(tmp_path, text)
+    assert not opened(tmp_path, SLIDER).contacts() and opened(tmp_path, SLIDER).normals().shape == (0, 3)
+    for _ in range(4):
+        asked.advance(np.zeros(0), 0.05)
+        silent.advance(np.zeros(0), 0.05)
+        found = asked.contacts()
+    assert asked.qpos.tobytes() == silent.qpos.tobytes()
+    model, data, force = asked._awake, asked._seen, np.zeros(6)
+    for k, (a, b, distance, normal) in enumerate(found):
+        mujoco.mj_contactForce(model, data, k, force)
+        assert normal == pytest.approx(force[0], abs=1e-12)
+        assert (a, b, distance) == (*model.geom_bodyid[data.contact[k].geom], data.contact[k].dist)
+    assert len(found) == 12 and max(normal for *_, normal in found) > 1.0
 
 
 def test_wrong_state_or_file_teaches(tmp_path: Path) -> None:

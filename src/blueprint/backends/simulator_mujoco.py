@@ -117,19 +117,21 @@ class SimulationMujoco:
         self._model: Any = model
         self._data: Any = data
         self._awake: Any = awake
-        sleeps = awake.opt.enableflags != model.opt.enableflags
-        self._seen: Any = mujoco.MjData(awake) if sleeps else data
-        self._look()
+        self._seen: Any = mujoco.MjData(awake)
+        self._fresh = False
 
-    def _look(self) -> None:
-        """Contacts and forces belong to the state, not to the step before; those of sleepers are found on the side."""
+    def _look(self) -> Any:
+        """Contacts and forces belong to the state, not to the step before, and sleepers have theirs: found on the side.
+
+        On the side, so that asking changes nothing of what follows.
+        """
         import mujoco
 
-        mujoco.mj_forward(self._model, self._data)
-        if self._seen is not self._data:
-            for name in ("qpos", "qvel", "act", "ctrl", "mocap_pos", "mocap_quat"):
-                getattr(self._seen, name)[:] = getattr(self._data, name)
+        if not self._fresh:
+            mujoco.mj_copyState(self._model, self._data, self._seen, int(mujoco.mjtState.mjSTATE_INTEGRATION))
             mujoco.mj_forward(self._awake, self._seen)
+            self._fresh = True
+        return self._seen
 
     @property
     def qpos(self) -> Array:
@@ -152,30 +154,34 @@ class SimulationMujoco:
         target = np.asarray(ctrl, dtype=float)
         if target.shape != start.shape:
             raise InputError(f"{target.size} controls for a model of {start.size} actuators")
-        for step in range(1, steps + 1):
-            self._data.ctrl[:] = start + (target - start) * (step / steps)
-            mujoco.mj_step(self._model, self._data)
+        model, data, self._fresh = self._model, self._data, False
+        for row in start + (target - start) * (np.arange(1, steps + 1) / steps)[:, None]:
+            data.ctrl[:] = row
+            mujoco.mj_step(model, data)
         bad = self._data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number
         if bad or not np.isfinite(self._data.qpos).all():
             raise BackendError("MuJoCo's state diverged", "look for deep penetration or a tiny inertia in the scene")
-        self._look()
 
     def contacts(self) -> list[tuple[int, int, float, float]]:
         import mujoco
 
-        found = []
-        force = np.zeros(6)
-        for index, contact in enumerate(self._seen.contact):
-            mujoco.mj_contactForce(self._awake, self._seen, index, force)
-            a, b = (self._body_of(contact, side) for side in (0, 1))
-            found.append((a, b, float(contact.dist), float(force[0])))
-        return found
+        seen = self._look()
+        if not seen.ncon:
+            return []
+        contact, rows = seen.contact, seen.efc_force.tolist()
+        bodies = self._model.geom_bodyid[contact.geom]
+        for k, side in zip(*np.nonzero(contact.geom < 0), strict=True):
+            bodies[k, side] = self._body_of(contact[int(k)], int(side))
+        edges = np.maximum(2 * contact.dim - 2, 1)  # a pyramid's add up to the normal force; a cone's first row is it
+        if self._model.opt.cone == mujoco.mjtCone.mjCONE_ELLIPTIC:
+            edges[:] = 1
+        first = contact.efc_address.tolist()
+        force = [sum(rows[a : a + n]) if a >= 0 else 0.0 for a, n in zip(first, edges.tolist(), strict=True)]
+        return list(zip(*bodies.T.tolist(), contact.dist.tolist(), force, strict=True))
 
     def _body_of(self, contact: Any, side: int) -> int:
-        """The body of a contact's geom, or of the flex vertex nearest to it."""
+        """The body of the flex vertex nearest to a contact."""
         model = self._model
-        if contact.geom[side] >= 0:
-            return int(model.geom_bodyid[contact.geom[side]])
         flex, vertex = contact.flex[side], contact.vert[side]
         if vertex < 0:
             first = model.flex_elemdataadr[flex] + contact.elem[side] * (model.flex_dim[flex] + 1)
@@ -184,7 +190,7 @@ class SimulationMujoco:
 
     def normals(self) -> Array:
         """(K, 3) unit normal of each contact of `contacts`, from body a towards body b, world frame."""
-        return np.array([contact.frame[:3] for contact in self._seen.contact]).reshape(-1, 3)
+        return self._look().contact.frame[:, :3].copy()
 
     def close(self) -> None:
         self._data = self._model = self._seen = self._awake = None

@@ -42,7 +42,7 @@ class WorkcellConfig(Config):
     seed: int = 0
 
 
-@stage(version="1", timeout_s=900.0)
+@stage(version="2", timeout_s=900.0)
 def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
     """Choose the base poses by reachability, mount the robots, and say what they can reach.
 
