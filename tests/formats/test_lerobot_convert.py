@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from bench.trust.conversion import round_trip
 from bench.trust.defects import CAMERAS, FILES, FPS, RECORDED, Draft
@@ -22,6 +23,7 @@ from blueprint.formats.lerobot_groot import parts
 from blueprint.formats.lerobot_read import open_dataset
 from blueprint.formats.video import decode_color
 from blueprint.formats.video_cut import cut, frames, packets
+from formats.lerobot_toys import LENGTHS, SUBTASKS, make_dataset
 
 
 def hashes(root: Path) -> dict[str, str]:
@@ -261,3 +263,20 @@ def test_a_piece_that_is_not_there_is_an_error(tmp_path: Path, pictures: list[np
     path = coded(tmp_path / "all.mp4", pictures[:10], g="2", bf="0")
     with pytest.raises(IntegrityError, match="not 8"):
         packets(path).piece(5 / FPS, 8)
+
+
+@pytest.mark.parametrize("over", ["v3.0", "v2.1"])
+def test_the_language_flavour_says_what_happens_from_when_on(tmp_path: Path, over: str) -> None:
+    root = make_dataset(tmp_path)
+    if over != "v3.0":
+        convert_dataset(root, tmp_path / "older", over)
+        root = tmp_path / "older"
+    convert_dataset(root, tmp_path / "told", "v3.0-language")
+    told = open_dataset(tmp_path / "told")
+    assert {told.features[name]["dtype"] for name in ("language_persistent", "language_events")} == {"language"}
+    rows = pq.read_table(tmp_path / "told/data/chunk-000/file-000.parquet").to_pylist()
+    for row in rows:
+        begun = [one["content"] for one in row["language_persistent"] if one["timestamp"] <= row["timestamp"]]
+        assert begun[-1] == SUBTASKS[row["subtask_index"]]
+        assert row["language_events"] == []
+    assert pq.ParquetFile(tmp_path / "told/data/chunk-000/file-000.parquet").num_row_groups == len(LENGTHS)

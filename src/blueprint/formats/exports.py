@@ -34,7 +34,10 @@ class Export:
     title: str
 
 
-EXPORTS: dict[str, Export] = {}
+EXPORTS: dict[str, Export] = {
+    "v3.0-language": Export("lerobot_language", "LeRobot v3.0 with language columns (lerobot 0.6)"),
+    "mcap": Export("rosbag", "ROS 2 bags (MCAP)"),
+}
 
 
 def write(dataset: ForeignDataset, out: Path, target: str) -> Converted:
