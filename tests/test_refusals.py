@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 import toy_stream
 import toy_whole
 from blueprint import verify
-from blueprint.apps import delivery
+from blueprint.apps import delivery, signing
 from blueprint.apps.stream import StreamOptions, create_app
 from blueprint.backends.signer_file import SignerFile, create_key
 from blueprint.core import settings
@@ -30,6 +30,11 @@ from blueprint.stages.certificate import ORDER, CertificateConfig, certificate, 
 from toy_signed import CONTENT, POLICY, sign
 
 REAL = CONTENT["frames"][0]
+FIRST, SECOND = CONTENT["episodes"]
+FAILED = {
+    "contents": "failed attempts", "physics_verified": False, "training_suitability": "development_only",
+    "episodes": [FIRST, SECOND | {"success": False, "verified": False}],
+}  # fmt: skip
 
 
 def chosen(mode: str = "", *sets: str) -> None:
@@ -68,6 +73,7 @@ def test_settings(way: str) -> None:
 # ------------------------------------------------------------------ a signed dataset, and what is done to it
 
 Change = Callable[[Path, SignerFile], object]
+UNKNOWN = {"what": "robot", "name": "arm", "licence": "ask them", "spdx": "", "commercial": "unknown"}
 
 
 def signed_with(**changes: Any) -> Change:
@@ -150,6 +156,43 @@ DATASETS: dict[str, tuple[Change, str, str]] = {
     "certificate.json in place of the signed one": (
         lambda root, _: (root / verify.ENVELOPE).write_text(json.dumps(CONTENT)), POLICY, "no DSSE envelope",
     ),
+    "an episode's certificate edited": (
+        predicate(episodes=[FIRST | {"score": 1.0}, SECOND]), POLICY, "no signature",
+    ),
+    "an episode's failure edited to a success": (
+        lambda root, signer: (sign(root, signer, **FAILED), predicate(**CONTENT)(root, signer)), POLICY, "no signature",
+    ),
+    "an episode without a certificate": (signed_with(episodes=[FIRST]), POLICY, "episodes do not cover every frame"),
+    "certificates of no episode": (signed_with(episodes=None), "development", "does not say what the policy needs"),
+    "one episode that was not verified": (
+        signed_with(episodes=[FIRST, SECOND | {"verified": False}]), POLICY, "episodes 1 were not verified",
+    ),
+    "one made-up episode": (
+        signed_with(episodes=[FIRST, SECOND | {"sensor_source": "mock"}]), "development", "sensor data is made up",
+    ),
+    "failed attempts, policy production": (signed_with(**FAILED), "production", "are failed attempts"),
+    "failed attempts, policy physics_verified": (signed_with(**FAILED), POLICY, "are failed attempts"),
+    "failed attempts that claim the best suitability": (
+        signed_with(**FAILED | {"training_suitability": "production_training", "physics_verified": True}),
+        POLICY, "are failed attempts",
+    ),
+    "failed attempts that are made up": (
+        signed_with(**FAILED, frames=[REAL | {"sensor_source": "mock"}]), "development", "sensor data is made up",
+    ),
+    "the verdict on commercial use edited": (
+        lambda root, signer: (
+            sign(root, signer, inputs=[UNKNOWN], commercial_use="unknown"),
+            predicate(commercial_use="yes")(root, signer),
+        ), POLICY, "no signature",
+    ),
+    "a licence edited": (predicate(inputs=[UNKNOWN | {"commercial": "yes"}]), POLICY, "no signature"),
+    "commercial use of an input of unknown terms": (
+        signed_with(inputs=[*CONTENT["inputs"], UNKNOWN]), "development", "its inputs say unknown",
+    ),
+    "commercial use of nothing that is named": (signed_with(inputs=[]), "development", "its inputs say unknown"),
+    "commercial use against an input's terms": (
+        signed_with(inputs=[*CONTENT["inputs"], UNKNOWN | {"commercial": "no"}]), "development", "its inputs say no",
+    ),
     "a swapped video": (
         lambda root, _: (root / "videos/a/0.mp4").write_bytes(b"made up"), POLICY, "videos/a/0.mp4 was changed",
     ),
@@ -184,6 +227,74 @@ def test_a_mock_dataset_under_a_new_name(signed: Path, signer: SignerFile) -> No
         verify.verify(renamed, [signer.public_key], "development")
     (renamed.parent / f"MOCK_{verify.ENVELOPE}").rename(renamed.parent / verify.ENVELOPE)
     with pytest.raises(verify.Refused, match="sensor data is made up"):
+        verify.verify(renamed, [signer.public_key], "development")
+
+
+# ------------------------------------------------------------------ copies in other formats, and failed attempts
+
+
+def copied(root: Path, signer: SignerFile, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
+    """A copy as `blueprint convert` leaves it, and why it has no certificate."""
+    monkeypatch.setattr(signing, "chosen_signer", lambda: signer)
+    copy = root.parent / "copy"
+    shutil.copytree(root, copy, ignore=shutil.ignore_patterns(verify.ENVELOPE))
+    (copy / "data/0.parquet").rename(copy / "data/rows.hdf5")
+    return copy, signing.sign_copy(root, copy, "hdf5")
+
+
+COPIES: dict[str, tuple[Change, str]] = {
+    "of made-up frames": (signed_with(frames=[REAL | {"sensor_source": "mock"}]), "sensor data is made up"),
+    "of a swapped video": (lambda root, _: (root / "videos/a/0.mp4").write_bytes(b"made up"), "was changed"),
+    "of an edited certificate": (predicate(training_suitability="production_training"), "no signature"),
+    "of what somebody else signed": (signed_by_another, "no signature by a trusted key"),
+    "of what nobody signed": (lambda root, _: (root / verify.ENVELOPE).unlink(), "no signed certificate"),
+    "of what is unsuitable": (signed_with(training_suitability="unsuitable"), "training suitability is unsuitable"),
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_gets_no_certificate(
+    way: str, signed: Path, signer: SignerFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, said = COPIES[way]
+    change(signed, signer)
+    copy, why = copied(signed, signer, monkeypatch)
+    assert said in why and not (copy / verify.ENVELOPE).exists()
+    with pytest.raises(verify.Refused, match="no signed certificate"):
+        verify.verify(copy, [signer.public_key], "development")
+
+
+DERIVED: dict[str, tuple[Change, str]] = {
+    "changed": (lambda copy, _: (copy / "data/rows.hdf5").write_bytes(b"other rows"), "data/rows.hdf5 was changed"),
+    "given other origins": (predicate(derived_from={"envelope_sha256": "0" * 64}), "no signature"),
+    "raised": (predicate(training_suitability="production_training"), "no signature"),
+    "with its source's certificate": (
+        lambda copy, _: shutil.copyfile(copy.parent / "dataset" / verify.ENVELOPE, copy / verify.ENVELOPE),
+        "data/rows.hdf5 is not in the certificate",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", DERIVED)
+def test_a_certified_copy(way: str, signed: Path, signer: SignerFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy, why = copied(signed, signer, monkeypatch)
+    assert why == "" and verify.verify(copy, [signer.public_key], POLICY)
+    change, said = DERIVED[way]
+    change(copy, signer)
+    with pytest.raises(verify.Refused, match=said):
+        verify.verify(copy, [signer.public_key], POLICY)
+
+
+def test_failed_attempts_beside_the_demonstrations_certificate(signed: Path, signer: SignerFile) -> None:
+    """Under the demonstrations' own name, their certificate beside them: it names other files."""
+    failures = signed.parent / "failures"
+    shutil.copytree(signed, failures)
+    (failures / "videos/a/0.mp4").write_bytes(b"it drops")
+    (failures / verify.ENVELOPE).unlink()
+    (signed / verify.ENVELOPE).rename(signed.parent / verify.ENVELOPE)
+    shutil.rmtree(signed)
+    renamed = failures.rename(signed)
+    with pytest.raises(verify.Refused, match=r"videos/a/0\.mp4 was changed"):
         verify.verify(renamed, [signer.public_key], "development")
 
 

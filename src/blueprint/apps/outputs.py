@@ -14,6 +14,7 @@ from blueprint.core.files import write_atomic
 from blueprint.core.run import Step
 from blueprint.core.settings import MOCK
 from blueprint.core.store import Scene
+from blueprint.stages.certificate import FAILURES_FILE
 from blueprint.verify import ENVELOPE
 
 # stage -> the artifact's files that are copied
@@ -47,8 +48,12 @@ def publish(scene: Scene, steps: Sequence[Step]) -> list[Path]:
             _copy_file(roots[stage] / name, outputs / shown)
             wanted.add(shown)
     if "certificate" in roots:
-        _sign(roots["certificate"] / FILES["certificate"][0], outputs / (mark + ENVELOPE))
-        wanted.add(mark + ENVELOPE)
+        signed = {mark + ENVELOPE: roots["certificate"] / FILES["certificate"][0]}
+        if (roots["certificate"] / FAILURES_FILE).is_file():
+            signed[f"{mark}{FAILURES}.{ENVELOPE}"] = roots["certificate"] / FAILURES_FILE
+        for name, certificate in signed.items():
+            _sign(certificate, outputs / name)
+            wanted.add(name)
     for name, (stage, folder) in LINKS.items():
         if stage in roots:
             shown = mark + name if stage == "dataset" else name

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from blueprint import verify
+from blueprint import __version__, verify
 from blueprint.core.errors import InputError
+from blueprint.core.files import files_below, write_atomic
 
+COPIED = "development"  # the policy by which a dataset must verify for a copy of it to be certified
 KEY_VARIABLE = "BLUEPRINT_SIGNING_KEY"  # a private key's file, or gcpkms://...; unset = this user's own key
 
 
@@ -59,6 +61,27 @@ def envelope(certificate: Mapping[str, Any], signer: Signer) -> bytes:
     return (json.dumps(content, indent=1) + "\n").encode()
 
 
+def sign_copy(source: Path, copy: Path, target: str, keys: Sequence[Path] | None = None) -> str:
+    """Certify the copy of a dataset in another format: the source's certificate over the copy's files, with
+    `derived_from`, signed by the user's own key. keys: of whom the source may be signed, as in `trusted_keys`.
+
+    Returns why the copy stays unsigned: its source does not verify at this moment, or is made up. "" when it is signed.
+    """
+    try:
+        original = verify.envelope_of(source)
+        done = verify.verify(source, trusted_keys(keys), COPIED)
+    except verify.Refused as refused:
+        return "; ".join(refused.reasons[:3])
+    origin: dict[str, Any] = {"envelope_sha256": verify.file_sha256(original), "keyid": done.keyid}
+    origin |= {"tool": f"blueprint convert {__version__}", "target": target}
+    if "derived_from" in done.predicate:
+        origin["derived_from"] = done.predicate["derived_from"]
+    subject = {name: verify.file_sha256(copy / name) for name in files_below(copy)}
+    content = {**done.predicate, "derived_from": origin, "subject": subject}
+    write_atomic(copy / verify.ENVELOPE, envelope(content, chosen_signer()))
+    return ""
+
+
 def trusted_keys(files: Sequence[Path] | None) -> list[bytes]:
     """The given public keys; without any, this user's own. Raises verify.Refused for a file that is no key."""
     return [verify.read_public_key(file) for file in files] if files else [chosen_signer().public_key]
@@ -73,23 +96,35 @@ def public_pem(signer: Signer) -> str:
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
-def approval(done: verify.Verified) -> dict[str, Any]:
-    names = ("scene", "training_suitability", "sensor_source", "physics_backend", "frame_count")
+def approval(done: verify.Verified, episode: int | None = None) -> dict[str, Any]:
+    names = ("scene", "contents", "training_suitability", "sensor_source", "physics_backend", "frame_count")
+    names += ("commercial_use", "derived_from")
+    shown = {} if episode is None else {"episode": verify.episode_of(done, episode)}
     return {
         "verified": True,
         "keyid": done.keyid,
         "policy": done.policy,
         "files": len(done.subject),
         **{name: done.predicate.get(name) for name in names},
+        "not_for_sure": [f"{i['what']} {i['name']}" for i in done.predicate["inputs"] if i["commercial"] != "yes"],
+        **shown,
     }
 
 
 def approval_text(value: dict[str, Any]) -> str:
-    return (
-        f"[green]✓[/green] {value['files']} files are what was signed by {value['keyid'][:12]}\n"
-        f"[green]✓[/green] policy {value['policy']} admits it: {value['training_suitability']}, sensors "
-        f"{value['sensor_source']}, physics {value['physics_backend']}, {value['frame_count']} frames"
-    )
+    from rich.markup import escape
+
+    origin = value["derived_from"]
+    doubts = f" ({', '.join(value['not_for_sure'])})" if value["not_for_sure"] else ""
+    lines = [
+        f"[green]✓[/green] {value['files']} files are what was signed by {value['keyid'][:12]}",
+        f"[green]✓[/green] policy {value['policy']} admits these {value['contents']}: {value['training_suitability']}, "
+        f"sensors {value['sensor_source']}, physics {value['physics_backend']}, {value['frame_count']} frames",
+        f"commercial use of all that they were made from: {value['commercial_use']}{escape(doubts)}",
+        *([f"a copy ({origin['target']}) of what {origin['keyid'][:12]} signed"] if origin else []),
+        *([escape(json.dumps(value["episode"], indent=1))] if "episode" in value else []),
+    ]
+    return "\n".join(lines)
 
 
 def refusal(refused: verify.Refused) -> dict[str, Any]:
