@@ -21,6 +21,7 @@ from blueprint import verify
 from blueprint.apps import delivery, signing
 from blueprint.apps.stream import StreamOptions, create_app
 from blueprint.backends.signer_file import SignerFile, create_key
+from blueprint.client.frames import admitted
 from blueprint.core import settings
 from blueprint.core.errors import BlueprintError
 from blueprint.core.store import RECEIPT_FILE
@@ -213,6 +214,8 @@ def test_datasets(way: str, signed: Path, signer: SignerFile, tmp_path: Path) ->
     change(signed, signer)
     with pytest.raises(verify.Refused, match=said):
         verify.verify(signed, [signer.public_key], policy)
+    with pytest.raises(verify.Refused, match=said):
+        admitted(signed, policy, [signer.public_key])
     with pytest.raises(BlueprintError, match=said):
         delivery.deliver(signed, str(tmp_path / "there"), policy, [signer.public_key], audit=tmp_path / "audit")
     assert not (tmp_path / "there").exists()

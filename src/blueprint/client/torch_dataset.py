@@ -1,15 +1,23 @@
-"""A PyTorch dataset over a stream of episodes: frames as tensors, shuffled in a bounded buffer, resumable."""
+"""PyTorch datasets: over a stream of episodes, and over a finished dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch  # pyright: ignore[reportMissingImports]
-from torch.utils.data import IterableDataset, get_worker_info  # pyright: ignore[reportMissingImports]
+from torch.utils.data import (  # pyright: ignore[reportMissingImports]
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    get_worker_info,
+)
 
+from blueprint.client.frames import Frames, LoaderConfig, admitted
 from blueprint.client.stream import Episode, EpisodeStream
+from blueprint.verify import DEFAULT_POLICY
 
 Sample = dict[str, Any]
 Place = tuple[int, int]  # episode, frame
@@ -114,3 +122,47 @@ class StreamDataset(IterableDataset[Sample]):
         for name in self.extras:
             sample[f"privileged.{name}"] = torch.from_numpy(np.array(arrays[name][frame]))
         return sample
+
+
+class FrameDataset(Dataset[Sample]):
+    """`Frames` as tensors, pictures transformed."""
+
+    def __init__(self, frames: Frames) -> None:
+        self.frames = frames
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = {name: v if isinstance(v, str) else torch.as_tensor(v) for name, v in self.frames[index].items()}
+        if transform := self.frames.config.transform:
+            sample |= {name: transform(sample[name]) for name in self.frames.pictures}
+        return sample
+
+
+def create_blueprint_dataloader(
+    path: Path | str,
+    config: LoaderConfig | Mapping[str, Any] | None = None,
+    split: str = "train",
+    *,
+    policy: str = DEFAULT_POLICY,
+    keys: Iterable[Path | str | bytes] = (),
+) -> DataLoader[Sample]:
+    """Batches of a dataset (LeRobot v2.0 to v3.0) with a signed certificate; samples are those of `Frames`.
+
+    config: see `LoaderConfig`; a mapping of its fields will do. split: train, val, test or all
+    policy: the release policy that must admit the data; keys: public keys (files, or raw) that are trusted to have
+    signed it, none = this user's own. Every file is hashed before the first batch; what is changed on disk afterwards
+    is not noticed. Raises verify.Refused, and InputError for what the dataset does not hold.
+    """
+    admitted(Path(path), policy, keys)
+    chosen = config if isinstance(config, LoaderConfig) else LoaderConfig(**(config or {}))
+    return DataLoader(
+        FrameDataset(Frames(Path(path), chosen, split)),
+        batch_size=chosen.batch_size,
+        shuffle=split == "train" if chosen.shuffle is None else chosen.shuffle,
+        num_workers=chosen.workers,
+        persistent_workers=chosen.workers > 0,
+        drop_last=chosen.drop_last,
+        generator=torch.Generator().manual_seed(chosen.seed),
+    )

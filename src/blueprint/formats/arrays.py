@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+
+from blueprint.core.errors import IntegrityError
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # of every entry, as numpy writes it: equal arrays are equal files
 _LEVEL = 1  # deflate: twice as fast as numpy's 6, files a tenth larger
@@ -65,3 +68,43 @@ def rows_of(path: Path) -> int:
     with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as member:
         npy.read_magic(member)
         return int(npy.read_array_header_1_0(member)[0][0])
+
+
+def npz_frames(path: Path, *names: str) -> Iterator[dict[str, NDArray[Any]]]:
+    """What `npz_stack` wrote, a frame at a time. names: of the arrays wanted, none = all. Raises IntegrityError."""
+    try:
+        with ExitStack() as files:
+            archive = files.enter_context(zipfile.ZipFile(path))
+            wanted = names or [entry.removesuffix(".npy") for entry in archive.namelist()]
+            members = {name: files.enter_context(archive.open(f"{name}.npy")) for name in wanted}
+            heads = {name: _header(member) for name, member in members.items()}
+            for _ in range(min(shape[0] for shape, _ in heads.values())):
+                frame = {}
+                for name, (shape, dtype) in heads.items():
+                    size = dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
+                    frame[name] = np.frombuffer(members[name].read(size), dtype).reshape(shape[1:])
+                yield frame
+    except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error) as error:
+        raise IntegrityError(f"{path} is damaged: {error}") from error
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype. Raises ValueError for what `npz_stack` does not write."""
+    version = npy.read_magic(member)
+    shape, fortran, dtype = npy.read_array_header_1_0(member)
+    if version != (1, 0) or fortran or dtype.hasobject:
+        raise ValueError("an array that was not written a frame at a time")
+    return shape, dtype
+
+
+def frames_of(path: Path, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Some entries along the first axis of an array, (len(rows), ...); the others are unpacked and dropped."""
+    found = {}
+    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
+        npy.read_magic(member)
+        shape, _, dtype = npy.read_array_header_1_0(member)
+        start, size = member.tell(), dtype.itemsize * int(np.prod(shape[1:]))
+        for row in sorted(set(rows.tolist())):
+            member.seek(start + row * size)
+            found[row] = np.frombuffer(member.read(size), dtype).reshape(shape[1:])
+    return np.stack([found[row] for row in rows.tolist()])
