@@ -11,7 +11,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,7 +36,7 @@ from blueprint.formats.lerobot_files import (
 from blueprint.formats.lerobot_read import INFO, Episode, ForeignDataset, as_array
 from blueprint.formats.lerobot_stats import Stats
 from blueprint.formats.video import Codec
-from blueprint.formats.video_cut import Packets, cut, frames, packets, recode
+from blueprint.formats.video_cut import cut, recode
 
 Version = Literal["v2.1", "v3.0"]
 
@@ -58,16 +57,11 @@ class _Source:
         self.dataset = dataset
         self.recoded = recoded
         self.fps = int(dataset.fps)
-        self.packets = lru_cache(maxsize=4 * max(len(dataset.videos), 1))(packets)
         self.computed: set[str] = set()
-
-    def piece(self, episode: Episode, key: str) -> tuple[Packets, NDArray[np.int64]]:
-        found = self.packets(episode.clips[key].path)
-        return found, found.piece(episode.clips[key].start_s or 0.0, episode.length)
 
     def video(self, episode: Episode, key: str, out: Path) -> Path:
         """The episode's video as a file of its own: `out`, or the source's where that is one."""
-        source, piece = self.piece(episode, key)
+        source, piece = self.dataset.piece(episode, key)
         if key in self.recoded:
             recode(source, piece, made(out), self.fps, self.recoded[key])
         elif len(piece) == len(source.pts) and piece[0] == 0:
@@ -100,8 +94,7 @@ class _Source:
             return lerobot_stats.of_values(values.reshape(len(values), -1))
         counter = lerobot_stats.ColorCounter()
         wanted = set(lerobot_stats.sampled_frames(episode.length).tolist())
-        pictures = frames(*self.piece(episode, name)) if name in self.dataset.videos else _stored(table.column(name))
-        for index, picture in enumerate(pictures):
+        for index, picture in enumerate(self.dataset.pictures(episode, name)):
             if index in wanted:
                 counter.add(picture)
         return counter.stats()
@@ -244,15 +237,16 @@ def _info(source: _Source, version: Version, done: Converted) -> dict[str, Any]:
 
 def _to_recode(dataset: ForeignDataset, version: Version) -> dict[str, Codec]:
     """Cameras of which a video cannot be copied into the other version -> their new coding."""
-    looked = _Source(dataset, {})
     found: dict[str, Codec] = {}
     headers: dict[str, bytes] = {}
     for episode in dataset.episodes():
         for key in set(dataset.videos) - set(found):
-            source, piece = looked.piece(episode, key)
+            source, piece = dataset.piece(episode, key)
             if version == "v3.0":
                 whole = len(piece) == len(source.pts)
-                copied = whole and source.joins(looked.fps) and headers.setdefault(key, source.header) == source.header
+                copied = (
+                    whole and source.joins(int(dataset.fps)) and headers.setdefault(key, source.header) == source.header
+                )
             else:
                 copied = source.copies(piece)
             if not copied:
@@ -272,17 +266,6 @@ def _exact_quantiles(dataset: ForeignDataset, name: str, read: Callable[[str], I
     if next(iter(read(name))).dtype not in (np.float32, np.int64):
         return {}
     return lerobot_stats.exact_quantiles(lambda: read(name))
-
-
-def _stored(column: pa.ChunkedArray) -> Iterator[NDArray[np.uint8]]:
-    """Pictures in the table itself: struct of bytes and path."""
-    import cv2
-
-    for cell in column.to_pylist():
-        picture = cv2.imdecode(np.frombuffer(cell["bytes"] or b"", np.uint8), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise InputError("a picture in the table cannot be decoded", "the table holds paths, not pictures?")
-        yield picture[..., ::-1].astype(np.uint8)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from blueprint.core.errors import InputError
+
+if TYPE_CHECKING:
+    from blueprint.formats.video_cut import Packets
 
 VERSIONS = ("v2.0", "v2.1", "v3.0")
 INFO = "meta/info.json"
@@ -105,11 +108,27 @@ class ForeignDataset:
         return {name: as_array(table.column(name)) for name in table.column_names}
 
     def pictures(self, episode: Episode, key: str) -> Iterator[NDArray[np.uint8]]:
-        """Of each frame, (H, W, 3) RGB, in order; one at a time is held. Raises IntegrityError for a damaged video."""
-        from blueprint.formats import video_cut
+        """Of each frame, (H, W, 3) RGB, in order; one at a time is held. key: of a video, or of pictures in the table.
 
-        source = video_cut.packets(episode.clips[key].path)
-        yield from video_cut.frames(source, source.piece(episode.clips[key].start_s or 0.0, episode.length))
+        Raises IntegrityError for a damaged video, InputError for what is no picture.
+        """
+        from blueprint.formats.video_cut import frames
+
+        if key in self.videos:
+            yield from frames(*self.piece(episode, key))
+        else:
+            yield from _stored(self.rows(episode).column(key))
+
+    def piece(self, episode: Episode, key: str) -> tuple[Packets, NDArray[np.int64]]:
+        """The video that holds the episode's pictures, and their display times in it [ticks]."""
+        found = self._packets(episode.clips[key].path)
+        return found, found.piece(episode.clips[key].start_s or 0.0, episode.length)
+
+    @cached_property
+    def _packets(self) -> Callable[[Path], Packets]:
+        from blueprint.formats.video_cut import packets
+
+        return lru_cache(maxsize=4 * max(len(self.videos), 1))(packets)
 
     def texts(self, episode: Episode, table: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
         """What the robot was told, the episode's own words or those of its rows."""
@@ -126,10 +145,10 @@ class ForeignDataset:
         return self.root / template.format(**places)
 
     def _episodes_v2(self) -> Iterator[Episode]:
-        lines = _lines(self.root / "meta/episodes_stats.jsonl")
+        lines = json_lines(self.root / "meta/episodes_stats.jsonl")
         stats: dict[Any, dict[str, Any]] = {}
         chunk, first = int(self.info.get("chunks_size") or 1000), 0
-        for row in _lines(self.root / "meta/episodes.jsonl", required=True):
+        for row in json_lines(self.root / "meta/episodes.jsonl", required=True):
             index, length = int(row["episode_index"]), int(row["length"])
             places: dict[str, int | str] = {"episode_chunk": index // chunk, "episode_index": index}
             clips = {
@@ -194,7 +213,7 @@ def open_dataset(root: Path) -> ForeignDataset:
 
 def _tasks(root: Path, version: str) -> dict[int, str]:
     if version != "v3.0":
-        return {int(row["task_index"]): str(row["task"]) for row in _lines(root / "meta/tasks.jsonl")}
+        return {int(row["task_index"]): str(row["task"]) for row in json_lines(root / "meta/tasks.jsonl")}
     try:
         table = pq.read_table(root / "meta/tasks.parquet")
         texts = next(name for name in table.column_names if name != "task_index")
@@ -217,7 +236,7 @@ def _stats(root: Path) -> dict[str, dict[str, Any]]:
         raise InputError(f"meta/stats.json: {error}", "the file is damaged") from error
 
 
-def _lines(path: Path, *, required: bool = False) -> Iterator[dict[str, Any]]:
+def json_lines(path: Path, *, required: bool = False) -> Iterator[dict[str, Any]]:
     """Rows of a JSON lines file; none where it is absent. Raises InputError naming the line that is broken."""
     if not path.is_file():
         if required:
@@ -247,3 +266,14 @@ def as_array(column: pa.ChunkedArray) -> NDArray[Any]:
         lengths = {len(row) if row is not None else -1 for row in rows}
         return np.array(rows) if len(lengths) == 1 and -1 not in lengths else np.array(rows, dtype=object)
     return values.to_numpy(zero_copy_only=False)
+
+
+def _stored(column: pa.ChunkedArray) -> Iterator[NDArray[np.uint8]]:
+    """Of a column of structs of bytes and path."""
+    import cv2
+
+    for cell in column.to_pylist():
+        picture = cv2.imdecode(np.frombuffer(cell["bytes"] or b"", np.uint8), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise InputError("a picture in the table cannot be decoded", "the table holds paths, not pictures?")
+        yield picture[..., ::-1].astype(np.uint8)
