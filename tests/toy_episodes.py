@@ -7,7 +7,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from blueprint.model.artifacts import Episodes, TaskSet, Workcell
+from blueprint.model.artifacts import Episodes, Licences, TaskSet, Workcell
 from blueprint.model.episode import Attempt, EpisodeRecord
 from blueprint.model.scene import Gripper, RobotArm, SceneBody
 from blueprint.model.spatial import Pose
@@ -109,6 +109,11 @@ def make_workcell(out: Path) -> Workcell:
         table_polygon=((-0.2, -0.6), (1.0, -0.6), (1.0, 0.6), (-0.2, 0.6)),
         reachable=dict.fromkeys(BODIES, True),
     ).save(out)
+
+
+def make_licences() -> Licences:
+    """Of data that was made from nothing, so nothing permits anything."""
+    return Licences(inputs=(), commercial_use="unknown")
 
 
 def make_taskset(out: Path) -> TaskSet:

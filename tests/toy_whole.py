@@ -50,7 +50,13 @@ def make_all(folder: Path) -> Made:
         made["workcell"], made["episodes"], made["recording"], QualityConfig(), folder / "quality"
     ).save(folder / "quality")
     made["dataset"] = dataset.function(
-        made["workcell"], made["taskset"], made["episodes"], made["recording"], DatasetConfig(), folder / "dataset"
+        made["workcell"],
+        made["taskset"],
+        made["episodes"],
+        made["recording"],
+        made["licences"],
+        DatasetConfig(),
+        folder / "dataset",
     ).save(folder / "dataset")
     inputs = {"reconstruction": ("capture",), "assets": ("reconstruction",), "articulation": ("assets",)}
     inputs |= {
@@ -61,7 +67,7 @@ def make_all(folder: Path) -> Made:
     }
     inputs |= {"licences": ("capture", "reconstruction", "articulation", "physics", "workcell", "taskset")}
     inputs |= {"episodes": ("workcell", "taskset"), "recording": ("workcell", "episodes")}
-    inputs |= {"quality": ("episodes", "recording"), "dataset": ("recording",)}
+    inputs |= {"quality": ("episodes", "recording"), "dataset": ("recording", "licences")}
     for name in ("capture", *inputs):
         write_receipt(name, made, inputs.get(name, ()))
     return made

@@ -72,7 +72,8 @@ def written(folder: Path) -> Iterator[Row]:
             place = folder / f"{len(name)}_{turn}"
             cpu, start = cpu_seconds(), time.perf_counter()
             recorded = encoded(place / "recording", pictures, chosen)
-            dataset.function(workcell, taskset, episodes, recorded, DatasetConfig(), place / "dataset")
+            licences = toy_episodes.make_licences()
+            dataset.function(workcell, taskset, episodes, recorded, licences, DatasetConfig(), place / "dataset")
             rounds.append((time.perf_counter() - start, cpu_seconds() - cpu))
         wall, cpu = (min(column) for column in zip(*rounds, strict=True))
         frames = FRAMES * EPISODES

@@ -46,7 +46,7 @@ def write_toy(folder: Path, cfg: RecordingConfig) -> None:
     episodes = toy_episodes.make_episodes(folder / "episodes", workcell, taskset)
     drawn = recording.function(workcell, episodes, RendererMujoco(), cfg, folder / "recording")
     drawn.save(folder / "recording")
-    dataset.function(workcell, taskset, episodes, drawn, DatasetConfig(), folder)
+    dataset.function(workcell, taskset, episodes, drawn, toy_episodes.make_licences(), DatasetConfig(), folder)
     chosen = [episode for episode in episodes.episodes if episode.success]
     arrays = [np.load(episodes.path(episode.states or "")) for episode in chosen]
     values = {

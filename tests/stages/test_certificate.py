@@ -123,7 +123,13 @@ def test_a_broken_dataset_is_unsuitable(made: toy_whole.Made, tmp_path: Path) ->
 def test_it_names_origin_licence_robot_and_every_file_of_the_dataset(
     made: toy_whole.Made, certified: Certificate
 ) -> None:
-    assert certified.provenance.licence == "CC0-1.0" and certified.provenance.robot_licence == "Apache-2.0"
+    said = {(one.what, one.spdx, one.commercial) for one in certified.inputs}
+    assert {("capture", "CC0-1.0", "yes"), ("robot", "Apache-2.0", "yes")} <= said
+    assert certified.commercial_use == "yes"
+    assert (
+        "Commercial use, as far as its inputs' terms go: **yes**"
+        in made["dataset"].path("dataset/README.md").read_text()
+    )
     assert certified.provenance.source_digest == "0" * 64
     root = made["dataset"].path("dataset")
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}

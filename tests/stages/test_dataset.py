@@ -35,7 +35,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
 
 
 def make(inputs: Inputs, out: Path, **settings: object) -> Dataset:
-    return dataset.function(*inputs, DatasetConfig.model_validate(settings), out).save(out)
+    return dataset.function(*inputs, toy_episodes.make_licences(), DatasetConfig.model_validate(settings), out).save(
+        out
+    )
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.spatial.transform import Rotation
 
+import toy_episodes
 import toy_gripper
 from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.backends.renderer_raster import RendererRaster
@@ -291,7 +292,9 @@ def dataset_of_full(inputs: Inputs, full: Recording, tmp_path_factory: pytest.Te
 def made_dataset(inputs: Inputs, drawn: Recording, out: Path) -> Dataset:
     workcell, episodes = inputs
     taskset = toy_gripper.make_taskset(out / "taskset")
-    return dataset.function(workcell, taskset, episodes, drawn, DatasetConfig(), out).save(out)
+    return dataset.function(
+        workcell, taskset, episodes, drawn, toy_episodes.make_licences(), DatasetConfig(), out
+    ).save(out)
 
 
 def test_a_full_dataset_and_its_failures_are_sound(dataset_of_full: Dataset) -> None:

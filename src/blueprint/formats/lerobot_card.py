@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from blueprint.formats.lerobot import DatasetSpec, Summary
-from blueprint.model.artifacts import Episodes, Recording, Workcell
+from blueprint.model.artifacts import Episodes, Licences, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode
 
 FRONT = """---
@@ -63,6 +63,12 @@ for the next frame.
 
 {licence_text}
 
+Commercial use, as far as its inputs' terms go: **{commercial}**. Terms that are no SPDX expression count as unknown.
+
+| what | name | licence | commercial use |
+|---|---|---|---|
+{inputs}
+
 ## Read it
 
 ```python
@@ -87,8 +93,9 @@ def write_card(
     spec: DatasetSpec,
     summary: Summary,
     licence: tuple[str, str],
+    licences: Licences,
 ) -> None:
-    """pairs: the episodes of this dataset; licence: identifier as hubs know it, and a free text."""
+    """pairs: the episodes of this dataset; licence: of the dataset, as hubs know it, and a free text."""
     identifier, note = licence
     counts = Counter(record.task.instruction for _, record in pairs)
     failed = pairs[0][0].attempt is not None
@@ -112,6 +119,12 @@ def write_card(
         names=", ".join(f"`{name}`" for name in spec.state_names),
         objects=", ".join(body.text for body in workcell.bodies),
         tasks="\n".join(f"| {task} | {counts[task]} |" for task in spec.tasks),
+        commercial=licences.commercial_use,
+        inputs="\n".join(_row(i.what, i.name, i.licence or "not stated", i.commercial) for i in licences.inputs),
         licence_text=note or (NO_LICENCE if identifier == "other" else f"`{identifier}`"),
     )
     (root / "README.md").write_text(FRONT.format(licence=json.dumps(identifier)) + body)
+
+
+def _row(*texts: str) -> str:
+    return f"| {' | '.join(' '.join(text.split()).replace('|', '/') for text in texts)} |"

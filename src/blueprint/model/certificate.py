@@ -62,11 +62,9 @@ class Provenance(Model):
     kind: str
     frames: int
     origin: str
-    licence: str
     source_digest: str
     robot: str
     robot_source: str
-    robot_licence: str
 
 
 class LicensedInput(Model):

@@ -16,7 +16,7 @@ from blueprint.formats.lerobot import DatasetSpec, EpisodeData, Limits, Summary,
 from blueprint.formats.lerobot_card import write_card
 from blueprint.formats.sidecar import SIDECAR, states_of, write_sidecar
 from blueprint.formats.splits import Strategy
-from blueprint.model.artifacts import Dataset, Episodes, Recording, TaskSet, Workcell
+from blueprint.model.artifacts import Dataset, Episodes, Licences, Recording, TaskSet, Workcell
 from blueprint.model.episode import CameraTrack, EpisodeRecord, RecordedEpisode
 from blueprint.skills.wording import subtask
 
@@ -41,7 +41,13 @@ class DatasetConfig(Config):
 
 @stage(version="3")
 def dataset(
-    workcell: Workcell, taskset: TaskSet, episodes: Episodes, recording: Recording, cfg: DatasetConfig, out: Path
+    workcell: Workcell,
+    taskset: TaskSet,
+    episodes: Episodes,
+    recording: Recording,
+    licences: Licences,
+    cfg: DatasetConfig,
+    out: Path,
 ) -> Dataset:
     """Write `out`/dataset. Raises IntegrityError when states, pictures and records do not belong together."""
     records = {record.index: record for record in episodes.episodes}
@@ -56,7 +62,7 @@ def dataset(
             summary = write_dataset(out / folder, spec, _episode_data(workcell, episodes, recording, pairs))
             write_sidecar(out / folder / SIDECAR, workcell, episodes, recording, pairs, cfg.split)
             licence = (cfg.licence, cfg.licence_note)
-            write_card(out / folder, workcell, episodes, recording, pairs, spec, summary, licence)
+            write_card(out / folder, workcell, episodes, recording, pairs, spec, summary, licence, licences)
             made[folder] = (spec, summary)
     spec, summary = made[Dataset.model_fields["folder"].default]
     return Dataset(

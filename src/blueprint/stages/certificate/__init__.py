@@ -214,11 +214,9 @@ def provenance(capture: Capture, receipt: Receipt, workcell: Workcell) -> Proven
         kind=capture.kind,
         frames=len(capture.frames),
         origin=capture.origin,
-        licence=capture.licence,
         source_digest=receipt.parts.inputs.get("source", ""),
         robot=workcell.said_of_robots("title"),
         robot_source=workcell.said_of_robots("source"),
-        robot_licence=workcell.said_of_robots("licence"),
     )
 
 
