@@ -64,7 +64,9 @@ def write_sidecar(
             segments = _segments(episodes, recorded, record)
             _write_poses(root, workcell, recording, recorded, segments, index)
             lines.write(json.dumps(_line(index, recorded, record, segments)) + "\n")
-    parts = split([recorded.index for recorded, _ in pairs], [record.task.id for _, record in pairs], strategy)
+    records = [record for _, record in pairs]
+    scenes = [str((v.absent, sorted(v.scaled.items()))) if (v := record.variation) else "" for record in records]
+    parts = split([recorded.index for recorded, _ in pairs], scenes, [record.task.id for record in records], strategy)
     (root / "splits.json").write_text(json.dumps({"strategy": strategy, "seed": SEED, **parts}) + "\n")
 
 
