@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +47,11 @@ class Draft:
             self.pictures.append({camera: drawn(state, rng) for camera in CAMERAS})
 
     def write(self, root: Path) -> Path:
-        videos = tuple(VideoFeature(key, SIZE, SIZE, "h264") for key in CAMERAS)
-        spec = DatasetSpec(FPS, "toy", NAMES, NAMES, videos, ("move it",))
-        work = root.parent / f"{root.name}_videos"
-        work.mkdir(parents=True)
-        write_dataset(root, spec, (self._episode(work, index) for index in range(len(self.states))))
-        shutil.rmtree(work)
-        return root
+        return write_drafts(root, [self])
+
+    def episodes(self, work: Path) -> Iterator[EpisodeData]:
+        """With videos in `work`, which may go once an episode is written."""
+        return (self._episode(work, index) for index in range(len(self.states)))
 
     def _episode(self, work: Path, index: int) -> EpisodeData:
         files, stats = {}, {}
@@ -67,6 +65,17 @@ class Draft:
         return EpisodeData(
             "move it", self.states[index].astype(np.float32), self.actions[index].astype(np.float32), files, stats
         )
+
+
+def write_drafts(root: Path, drafts: Iterable[Draft]) -> Path:
+    """One dataset of all of them, one draft in memory at a time."""
+    videos = tuple(VideoFeature(key, SIZE, SIZE, "h264") for key in CAMERAS)
+    spec = DatasetSpec(FPS, "toy", NAMES, NAMES, videos, ("move it",))
+    work = root.parent / f"{root.name}_videos"
+    work.mkdir(parents=True)
+    write_dataset(root, spec, (episode for draft in drafts for episode in draft.episodes(work)))
+    shutil.rmtree(work)
+    return root
 
 
 def motion(rng: Rng) -> tuple[np.ndarray, np.ndarray]:

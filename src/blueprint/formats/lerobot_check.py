@@ -27,6 +27,7 @@ from blueprint.formats.lerobot import (
     SUBTASKS_PATH,
     TASKS_PATH,
 )
+from blueprint.formats.lerobot_stats import Stats
 from blueprint.formats.sidecar import SIDECAR, misaligned
 from blueprint.formats.video import VideoInfo, decode_color, probe
 
@@ -46,6 +47,9 @@ _INFO_TYPES: dict[str, tuple[type, ...]] = {
     "video_path": (str, type(None)),
     "features": (dict,),
 }
+_STATS = "stats/"
+_Row = dict[str, Any]  # of a table or of JSON
+_Texts = dict[str, list[str]]
 _SCALARS = {"float32": pa.float32(), "float64": pa.float64(), "int64": pa.int64(), "bool": pa.bool_()}
 
 
@@ -72,16 +76,17 @@ def check_dataset(root: Path, *, decode: bool = False) -> list[Finding]:
     if episodes is None or findings:
         return findings
     findings += _check_totals(info, episodes)
-    texts: dict[str, list[str]] = {}
+    texts: _Texts = {}
     for number, where in (("task_index", TASKS_PATH), (SUBTASK, SUBTASKS_PATH)):
         if number in info["features"]:
             texts[number], broken = _read_texts(root, where, number)
             findings += broken
     if (count := len(texts["task_index"])) != info["total_tasks"]:
         findings.append(Finding("tasks", TASKS_PATH, f"{count} texts, total_tasks is {info['total_tasks']}"))
-    findings += _check_data(root, info, episodes, texts)
+    seen: dict[str, Stats] = {}
+    findings += _check_data(root, info, episodes, texts, seen)
     findings += _check_videos(root, info, episodes, decode=decode)
-    findings += _check_stats(root, info, episodes)
+    findings += _check_stats(root, info, seen)
     if (root / SIDECAR).is_dir():
         lengths = [row["length"] for row in episodes]
         findings += (Finding("sidecar", where, message) for where, message in misaligned(root / SIDECAR, lengths))
@@ -91,7 +96,7 @@ def check_dataset(root: Path, *, decode: bool = False) -> list[Finding]:
 # ------------------------------------------------------------------ meta
 
 
-def _read_info(root: Path) -> tuple[dict[str, Any] | None, list[Finding]]:
+def _read_info(root: Path) -> tuple[_Row | None, list[Finding]]:
     where = "meta/info.json"
     try:
         info = json.loads((root / where).read_bytes())
@@ -114,7 +119,7 @@ def _read_info(root: Path) -> tuple[dict[str, Any] | None, list[Finding]]:
     return info, findings
 
 
-def _check_features(info: dict[str, Any]) -> Iterator[Finding]:
+def _check_features(info: _Row) -> Iterator[Finding]:
     features = info["features"]
     for name, dtype in INDEX_FEATURES.items():
         feature = features.get(name, {})
@@ -135,12 +140,14 @@ def _check_features(info: dict[str, Any]) -> Iterator[Finding]:
             yield Finding("features", name, f"{len(names)} names for {shape[0]} values")
 
 
-def _read_episodes(root: Path) -> tuple[list[dict[str, Any]] | None, list[Finding]]:
-    rows: list[dict[str, Any]] = []
-    paths = sorted(root.glob("meta/episodes/chunk-*/file-*.parquet"))
-    for path in paths:
+def _read_episodes(root: Path) -> tuple[list[_Row] | None, list[Finding]]:
+    """Their rows without statistics: those are most of it, and `_check_stats` reads them a few at a time."""
+    rows: list[_Row] = []
+    for path in _episode_files(root):
         try:
-            rows += pq.read_table(path).to_pylist()
+            with pq.ParquetFile(path) as file:
+                kept = [name for name in file.schema_arrow.names if not name.startswith(_STATS)]
+                rows += file.read(columns=kept).to_pylist()
         except (OSError, pa.ArrowException) as error:
             return None, [Finding("episodes", _relative(root, path), f"unreadable: {error}")]
     if not rows:
@@ -148,15 +155,12 @@ def _read_episodes(root: Path) -> tuple[list[dict[str, Any]] | None, list[Findin
     return rows, []
 
 
-def _check_totals(info: dict[str, Any], episodes: list[dict[str, Any]]) -> Iterator[Finding]:
+def _check_totals(info: _Row, episodes: list[_Row]) -> Iterator[Finding]:
     where = "meta/episodes"
     needed = {"episode_index", "tasks", "length", "dataset_from_index", "dataset_to_index"}
-    needed |= {f"data/{part}" for part in ("chunk_index", "file_index")}
-    needed |= {
-        f"videos/{key}/{part}"
-        for key in _videos(info)
-        for part in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")
-    }
+    places = ("chunk_index", "file_index")
+    needed |= {f"data/{part}" for part in places}
+    needed |= {f"videos/{key}/{part}" for key in _videos(info) for part in (*places, "from_timestamp", "to_timestamp")}
     for column in sorted(needed - set(episodes[0])):
         yield Finding("episodes", where, f"no column {column}")
     if [row.get("episode_index") for row in episodes] != list(range(len(episodes))):
@@ -195,83 +199,80 @@ def _read_texts(root: Path, where: str, number: str) -> tuple[list[str], list[Fi
 
 
 def _check_data(
-    root: Path, info: dict[str, Any], episodes: list[dict[str, Any]], texts: dict[str, list[str]]
+    root: Path, info: _Row, episodes: list[_Row], texts: _Texts, seen: dict[str, Stats]
 ) -> Iterator[Finding]:
+    """One episode at a time is held."""
     cited = _by_file(info["data_path"], episodes, "data", {})
     for path in sorted(root.glob("data/*/*.parquet")):
         if _relative(root, path) not in cited:
             yield Finding("paths", _relative(root, path), "no episode lies in this file")
     for name, rows in cited.items():
         try:
-            file = pq.ParquetFile(root / name)
-            table = file.read()
+            with pq.ParquetFile(root / name) as file:
+                problems = [*_check_schema(name, info, file.schema_arrow), *_check_rows(name, rows, file.metadata)]
+                yield from problems
+                for group, row in enumerate(rows if not problems else ()):
+                    yield from _check_columns(name, info, row, file.read_row_group(group), texts, seen)
         except (OSError, pa.ArrowException) as error:
             yield Finding("paths", name, f"unreadable: {error}")
-            continue
-        problems = [*_check_schema(name, info, table), *_check_rows(name, info, rows, file, table)]
-        yield from problems
-        if not problems:
-            yield from _check_columns(name, info, rows, table, texts)
 
 
-def _check_schema(name: str, info: dict[str, Any], table: pa.Table) -> Iterator[Finding]:
+def _check_schema(name: str, info: _Row, schema: pa.Schema) -> Iterator[Finding]:
     wanted = {key: _arrow_type(feature) for key, feature in info["features"].items() if feature["dtype"] != "video"}
-    for column in table.column_names:
+    for column in schema.names:
         if column not in wanted:
             yield Finding("schema", name, f"column {column} is not among the features")
     for column, kind in wanted.items():
-        if column not in table.column_names:
+        if column not in schema.names:
             yield Finding("schema", name, f"no column {column}")
-        elif not table.schema.field(column).type.equals(kind):
-            yield Finding("schema", name, f"{column} is {table.schema.field(column).type}, not {kind}")
-        elif table.column(column).null_count:
-            yield Finding("values", name, f"{column} has missing values")
+        elif not schema.field(column).type.equals(kind):
+            yield Finding("schema", name, f"{column} is {schema.field(column).type}, not {kind}")
 
 
-def _arrow_type(feature: dict[str, Any]) -> pa.DataType:
+def _arrow_type(feature: _Row) -> pa.DataType:
     scalar, length = _SCALARS[feature["dtype"]], feature["shape"][0]
     return scalar if length == 1 else pa.list_(scalar, length)
 
 
-def _check_rows(
-    name: str, info: dict[str, Any], rows: list[dict[str, Any]], file: pq.ParquetFile, table: pa.Table
-) -> Iterator[Finding]:
+def _check_rows(name: str, rows: list[_Row], found: pq.FileMetaData) -> Iterator[Finding]:
     expected = [row["length"] for row in rows]
-    if len(table) != sum(expected):
-        yield Finding("rows", name, f"{len(table)} rows for episodes of {sum(expected)} frames")
-    groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
-    if groups != expected:
+    if found.num_rows != sum(expected):
+        yield Finding("rows", name, f"{found.num_rows} rows for episodes of {sum(expected)} frames")
+    if [found.row_group(i).num_rows for i in range(found.num_row_groups)] != expected:
         yield Finding("row groups", name, "not one row group per episode")
 
 
 def _check_columns(
-    name: str, info: dict[str, Any], rows: list[dict[str, Any]], table: pa.Table, texts: dict[str, list[str]]
+    name: str, info: _Row, row: _Row, table: pa.Table, texts: _Texts, seen: dict[str, Stats]
 ) -> Iterator[Finding]:
-    """Values of one data file, whose rows are those of `rows` in order."""
+    """Values of one episode."""
+    episode = f"episode {row['episode_index']}"
+    if holes := [column for column in table.column_names if table.column(column).null_count]:
+        yield Finding("values", name, f"{episode}: {', '.join(holes)} has missing values")
+        return
     values = {column: _values(table, column) for column in table.column_names}
     for column, array in values.items():
         if not np.isfinite(array).all():
-            yield Finding("values", name, f"{column} has NaN or infinite values")
-    frame = np.concatenate([np.arange(row["length"]) for row in rows])
+            yield Finding("values", name, f"{episode}: {column} has NaN or infinite values")
+        stats = lerobot_stats.of_values(array)
+        seen[column] = lerobot_stats.merge([seen[column], stats]) if column in seen else stats
+    frame = np.arange(len(table))
     exact = {
-        "index": frame + np.repeat([row["dataset_from_index"] for row in rows], [row["length"] for row in rows]),
+        "index": frame + row["dataset_from_index"],
         "frame_index": frame,
-        "episode_index": np.repeat([row["episode_index"] for row in rows], [row["length"] for row in rows]),
+        "episode_index": np.full_like(frame, row["episode_index"]),
     }
     for column, expected in exact.items():
         if not np.array_equal(values[column][:, 0], expected):
-            yield Finding("index", name, f"{column} does not count as the episodes say")
+            yield Finding("index", name, f"{column} does not count as {episode} says")
     if np.abs(values["timestamp"][:, 0] - frame / info["fps"]).max() >= TIME_TOLERANCE_S:
-        yield Finding("time", name, "timestamp is not frame_index / fps")
+        yield Finding("time", name, f"{episode}: timestamp is not frame_index / fps")
     for column, known in texts.items():
         if not 0 <= values[column].min() <= values[column].max() < len(known):
-            yield Finding("tasks", name, f"{column} outside 0..{len(known) - 1}")
+            yield Finding("tasks", name, f"{episode}: {column} outside 0..{len(known) - 1}")
             return
-    task, tasks = values["task_index"][:, 0], texts["task_index"]
-    starts = np.cumsum([0, *(row["length"] for row in rows)])
-    for row, first, last in zip(rows, starts[:-1], starts[1:], strict=True):
-        if {tasks[i] for i in task[first:last].tolist()} != set(row["tasks"]):
-            yield Finding("tasks", name, f"episode {row['episode_index']} lists other tasks than its frames")
+    if {texts["task_index"][i] for i in values["task_index"][:, 0].tolist()} != set(row["tasks"]):
+        yield Finding("tasks", name, f"{episode} lists other tasks than its frames")
 
 
 def _values(table: pa.Table, column: str) -> np.ndarray:
@@ -284,9 +285,7 @@ def _values(table: pa.Table, column: str) -> np.ndarray:
 # ------------------------------------------------------------------ videos
 
 
-def _check_videos(
-    root: Path, info: dict[str, Any], episodes: list[dict[str, Any]], *, decode: bool
-) -> Iterator[Finding]:
+def _check_videos(root: Path, info: _Row, episodes: list[_Row], *, decode: bool) -> Iterator[Finding]:
     for key, feature in _videos(info).items():
         cited = _by_file(info["video_path"] or "", episodes, f"videos/{key}", {"video_key": key})
         for path in sorted((root / "videos" / key).glob("*/*.mp4")):
@@ -305,7 +304,7 @@ def _check_videos(
             yield from _check_spans(name, info["fps"], key, rows, video)
 
 
-def _check_stream(name: str, fps: int, feature: dict[str, Any], video: VideoInfo) -> Iterator[Finding]:
+def _check_stream(name: str, fps: int, feature: _Row, video: VideoInfo) -> Iterator[Finding]:
     height, width, _ = feature["shape"]
     said = feature.get("info") or {}
     facts = {
@@ -323,7 +322,7 @@ def _check_stream(name: str, fps: int, feature: dict[str, Any], video: VideoInfo
         yield Finding("video", name, "frames are not at a constant rate from 0")
 
 
-def _check_spans(name: str, fps: int, key: str, rows: list[dict[str, Any]], video: VideoInfo) -> Iterator[Finding]:
+def _check_spans(name: str, fps: int, key: str, rows: list[_Row], video: VideoInfo) -> Iterator[Finding]:
     frames = sum(row["length"] for row in rows)
     if frames != len(video.times):
         yield Finding("video", name, f"{len(video.times)} frames for episodes of {frames}")
@@ -343,7 +342,7 @@ def _check_spans(name: str, fps: int, key: str, rows: list[dict[str, Any]], vide
 # ------------------------------------------------------------------ statistics
 
 
-def _check_stats(root: Path, info: dict[str, Any], episodes: list[dict[str, Any]]) -> Iterator[Finding]:
+def _check_stats(root: Path, info: _Row, seen: dict[str, Stats]) -> Iterator[Finding]:
     where = "meta/stats.json"
     try:
         stats = json.loads((root / where).read_bytes())
@@ -352,44 +351,45 @@ def _check_stats(root: Path, info: dict[str, Any], episodes: list[dict[str, Any]
         return
     for feature in info["features"]:
         yield from _stat_findings(where, info, feature, stats.get(feature, {}))
-        for row in episodes:
-            prefix = f"stats/{feature}/"
+    for row in _episode_stats(root):
+        for feature in info["features"]:
+            prefix = f"{_STATS}{feature}/"
             one = {name[len(prefix) :]: value for name, value in row.items() if name.startswith(prefix)}
             yield from _stat_findings(f"episode {row['episode_index']}", info, feature, one)
-    yield from _check_against_data(root, info, stats)
+    for feature, measured in seen.items():
+        told = stats.get(feature, {})
+        for name in ("min", "max", "mean"):
+            if name in told and not np.allclose(told[name], measured[name], rtol=1e-5, atol=1e-6):
+                yield Finding("stats", where, f"{feature}: {name} is not that of the data")
 
 
-def _stat_findings(where: str, info: dict[str, Any], feature: str, stats: dict[str, Any]) -> Iterator[Finding]:
+def _episode_stats(root: Path) -> Iterator[_Row]:
+    """episode_index and statistics of every episode, some at a time; they were readable before."""
+    for path in _episode_files(root):
+        with pq.ParquetFile(path) as file:
+            kept = [name for name in file.schema_arrow.names if name.startswith((_STATS, "episode_index"))]
+            for batch in file.iter_batches(batch_size=100, columns=kept):
+                yield from batch.to_pylist()
+
+
+def _stat_findings(where: str, info: _Row, feature: str, stats: _Row) -> Iterator[Finding]:
     spec = info["features"][feature]
     image = spec["dtype"] == "video"
     for fault in lerobot_stats.faults(stats, (3, 1, 1) if image else tuple(spec["shape"]), image=image):
         yield Finding("stats", where, f"{feature}: {fault}")
 
 
-def _check_against_data(root: Path, info: dict[str, Any], stats: dict[str, Any]) -> Iterator[Finding]:
-    """Ranges and means of the columns, computed again."""
-    try:
-        tables = [pq.read_table(path) for path in sorted(root.glob("data/*/*.parquet"))]
-        for feature, spec in info["features"].items():
-            if spec["dtype"] == "video":
-                continue
-            values = np.concatenate([_values(table, feature) for table in tables]).astype(np.float64)
-            for name, measured in (("min", values.min(0)), ("max", values.max(0)), ("mean", values.mean(0))):
-                if not np.allclose(stats[feature][name], measured, rtol=1e-5, atol=1e-6):
-                    yield Finding("stats", "meta/stats.json", f"{feature}: {name} is not that of the data")
-    except (OSError, pa.ArrowException, KeyError, ValueError):
-        return  # the data or the statistics are broken in ways already found
+def _episode_files(root: Path) -> list[Path]:
+    return sorted(root.glob("meta/episodes/chunk-*/file-*.parquet"))
 
 
-def _videos(info: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _videos(info: _Row) -> dict[str, _Row]:
     return {name: feature for name, feature in info["features"].items() if feature.get("dtype") == "video"}
 
 
-def _by_file(
-    pattern: str, episodes: list[dict[str, Any]], prefix: str, fields: dict[str, str]
-) -> dict[str, list[dict[str, Any]]]:
+def _by_file(pattern: str, episodes: list[_Row], prefix: str, fields: dict[str, str]) -> dict[str, list[_Row]]:
     """Episodes by the file that holds them, in order."""
-    files: dict[str, list[dict[str, Any]]] = {}
+    files: dict[str, list[_Row]] = {}
     for row in episodes:
         place = {part: row[f"{prefix}/{part}"] for part in ("chunk_index", "file_index")}
         files.setdefault(pattern.format(**place, **fields), []).append(row)

@@ -141,9 +141,8 @@ def probe(path: Path) -> VideoInfo:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
-            packets: list[Any] = [packet for packet in container.demux(stream) if packet.pts is not None]
-            times = np.array([float(packet.pts * packet.time_base) for packet in packets])
-            keys = np.array([packet.is_keyframe for packet in packets], bool)
+            found = [(float(p.pts * p.time_base), p.is_keyframe) for p in container.demux(stream) if p.pts is not None]
+            times, keys = np.array([time for time, _ in found]), np.array([key for _, key in found], bool)
             order = np.argsort(times, kind="stable")
             context = stream.codec_context
             return VideoInfo(
