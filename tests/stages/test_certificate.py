@@ -10,14 +10,20 @@ import numpy as np
 import pytest
 
 import toy_whole
+from blueprint import verify
+from blueprint.apps.outputs import publish
+from blueprint.backends.signer_file import SignerFile, create_key
 from blueprint.core.errors import IntegrityError
-from blueprint.core.store import RECEIPT_FILE
+from blueprint.core.run import Step
+from blueprint.core.store import RECEIPT_FILE, Scene
 from blueprint.model.artifacts import Certificate
 from blueprint.model.certificate import Measurement
 from blueprint.model.scene import Inertia
 from blueprint.stages.certificate import ORDER, CertificateConfig, certificate
+from blueprint.stages.certificate import episodes as single
 from blueprint.stages.certificate.checks import consistent, holds, inertia_margin, judged, wilson_low
 from blueprint.stages.certificate.rule import LEVELS, suitability
+from blueprint.stages.dataset import DatasetConfig, dataset
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +141,115 @@ def test_it_names_origin_licence_robot_and_every_file_of_the_dataset(
     files = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     assert set(certified.subject) == files
     assert [run.stage for run in certified.stages] == list(ORDER)
+
+
+# ------------------------------------------------------------------ every single episode
+
+
+def test_every_episode_has_its_measurements_bounds_and_verdicts(made: toy_whole.Made, certified: Certificate) -> None:
+    records = {record.index: record for record in made["episodes"].episodes}
+    first = 0
+    for number, (one, recorded) in enumerate(zip(certified.episodes, made["recording"].episodes, strict=True)):
+        record, grade = records[recorded.index], made["quality"].episodes[number]
+        assert (one.episode, one.source, one.first_frame) == (number, record.index, first)
+        assert one.last_frame - one.first_frame + 1 == record.frames
+        assert one.success and one.verified and one.checks == record.attempts[-1].checks
+        assert {name: term.measured for name, term in one.terms.items()} == {t.name: t.measured for t in grade.terms}
+        assert all(
+            term.score == pytest.approx(t.score) for term, t in zip(one.terms.values(), grade.terms, strict=True)
+        )
+        assert set(one.terms) <= set(certified.terms) and one.score == grade.score
+        assert one.sensor_source == certified.sensor_source and one.physics_backend == certified.physics_backend
+        first = one.last_frame + 1
+    assert first == certified.frame_count
+
+
+def test_what_was_not_checked_of_an_episode_is_named(made: toy_whole.Made, tmp_path: Path) -> None:
+    whole = certify(made, tmp_path / "all")
+    ids = {check.id for check in whole.measurements if check.scope == "not_checked"}
+    named = [set(one.not_checked) - ids for one in whole.episodes]
+    assert "not_checked.sim_to_real" in ids and all(ids <= set(one.not_checked) for one in whole.episodes)
+    assert {"quality.novelty"} in named and set() in named  # an episode alone in its task has nothing to differ from
+    first, *others = made["quality"].episodes
+    lacking = first.model_copy(update={"terms": tuple(t for t in first.terms if t.name != "servo_lag")})
+    poorer = moved(made, "quality", tmp_path / "quality")
+    poorer["quality"] = made["quality"].model_copy(update={"episodes": (lacking, *others)}).save(tmp_path / "quality")
+    toy_whole.write_receipt("quality", poorer, ("episodes", "recording"))
+    result = certify(poorer, tmp_path / "out")
+    assert set(result.episodes[0].not_checked) - ids == named[0] | {"quality.servo_lag"}
+    assert [set(one.not_checked) - ids for one in result.episodes[1:]] == named[1:]
+
+
+def test_one_bad_episode_is_bad_alone(made: toy_whole.Made, tmp_path: Path) -> None:
+    """Of a dataset that is otherwise fit: its score and a verdict without proof are its own, not its neighbours'."""
+    batch = single.Batch("https://lab/scan", "mujoco", "mujoco 3", (failed("episodes"), failed("quality")), frozenset())
+    records = made["episodes"].model_copy(update={"episodes": tuple(
+        record.model_copy(update={"attempts": (record.attempts[-1].model_copy(update={"checks": ()}),)})
+        if record.index == 3 else record
+        for record in made["episodes"].episodes
+    )})  # fmt: skip
+    graded = [one.model_copy(update={"score": 0.7 if one.index == 2 else 0.95}) for one in made["quality"].episodes]
+    found = list(single.certified(batch, records, made["recording"].episodes, graded))
+    assert [one.source for one in found] == [0, 2, 3]
+    assert [one.training_suitability for one in found] == ["physics_verified", "development_only", "development_only"]
+    assert [one.verified for one in found] == [True, True, False]
+    assert not found[0].reasons and "0.70" in found[1].reasons[0] and "follows" in found[2].reasons[0]
+    for other in (graded[:-1], graded[::-1]):
+        with pytest.raises(IntegrityError, match="not rated"):
+            list(single.certified(batch, records, made["recording"].episodes, other))
+
+
+# ------------------------------------------------------------------ attempts that failed
+
+
+@pytest.fixture(scope="module")
+def with_failures(made: toy_whole.Made, tmp_path_factory: pytest.TempPathFactory) -> toy_whole.Made:
+    """The run with a recording of its failed attempt: the pictures of another episode, which nobody looks at here."""
+    folder = tmp_path_factory.mktemp("failures")
+    made = dict(made)
+    for name in ("episodes", "recording", "quality"):
+        made = moved(made, name, folder / name)
+    good = made["episodes"].episodes[0]
+    lost = next(record for record in made["episodes"].episodes if not record.success)
+    tried = lost.attempts[0].model_copy(update={"states": good.states, "frames": good.frames})
+    records = [
+        one if one is not lost else lost.model_copy(update={"attempts": (tried,)}) for one in made["episodes"].episodes
+    ]
+    made["episodes"] = made["episodes"].model_copy(update={"episodes": tuple(records)}).save(folder / "episodes")
+    drawn = made["recording"].episodes[0].model_copy(update={"index": lost.index, "attempt": 0})
+    made["recording"] = made["recording"].model_copy(update={"failures": (drawn,)}).save(folder / "recording")
+    (folder / "dataset").mkdir()
+    inputs = [made[name] for name in ("workcell", "taskset", "episodes", "recording", "licences")]
+    made["dataset"] = dataset.function(*inputs, DatasetConfig(), folder / "dataset").save(folder / "dataset")
+    for name, needs in (("episodes", ("workcell", "taskset")), ("recording", ("workcell", "episodes")),
+                        ("quality", ("episodes", "recording")), ("dataset", ("recording", "licences"))):  # fmt: skip
+        toy_whole.write_receipt(name, made, needs)
+    return made
+
+
+def test_failed_attempts_are_signed_and_only_development_takes_them(
+    with_failures: toy_whole.Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_key(tmp_path / "key.pem")
+    monkeypatch.setenv("BLUEPRINT_SIGNING_KEY", str(tmp_path / "key.pem"))
+    keys = [SignerFile(tmp_path / "key.pem").public_key]
+    certify(with_failures, tmp_path / "certificate")
+    steps = [Step(stage, "done", None, (), root) for stage, root in
+             ((certificate, tmp_path / "certificate"), (dataset, with_failures["dataset"].root))]  # fmt: skip
+    publish(Scene(tmp_path / "scene"), steps)
+    shown = tmp_path / "scene" / "outputs" / "failures"
+    done = verify.verify(shown, keys, "development")
+    assert done.predicate["contents"] == "failed attempts" and done.predicate["quality_score"] is None
+    (only,) = done.predicate["episodes"]
+    assert (only["success"], only["verified"], only["cause"], only["score"]) == (False, False, "dropped", None)
+    assert only["training_suitability"] == "development_only" == done.predicate["training_suitability"]
+    assert "quality.jerk" in only["not_checked"] and not only["terms"]
+    for policy in ("production", "physics_verified"):
+        with pytest.raises(verify.Refused, match="failed attempts"):
+            verify.verify(shown, keys, policy)
+    demonstrations = verify.verify(shown.parent / "dataset", keys, "development")
+    assert demonstrations.predicate["contents"] == "demonstrations"
+    assert not set(demonstrations.subject.values()) & {done.subject["README.md"]}
 
 
 GOOD = {
