@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import toy_episodes
 from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.core.errors import IntegrityError
+from blueprint.formats.lerobot import Summary
+from blueprint.formats.lerobot_card import _metadata
 from blueprint.formats.lerobot_check import check_dataset
 from blueprint.formats.video import decode_color, decode_gray
 from blueprint.model.artifacts import Dataset, Episodes, Recording, TaskSet, Workcell
@@ -121,6 +126,78 @@ def test_the_card_says_that_the_data_is_simulated_and_whose_licence_binds(inputs
     assert card.startswith('---\nlicense: "cc-by-4.0"\n')
     assert "sensor_source: mujoco" in card and "Captured by the Toy Lab." in card
     assert "| lift the red box | 1 |" in card and "| lift the blue box | 2 |" in card
+
+
+def test_the_card_shows_every_task_and_camera(made: Dataset, inputs: Inputs) -> None:
+    root, drawn = made.path(made.folder), inputs[3]
+    strips = re.findall(r"\| (.+) \| (.+) \| !\[stills\]\((.+)\) \|", (root / "README.md").read_text())
+    assert {text for text, _, _ in strips} == set(made.tasks) and {name for _, name, _ in strips} == set(made.cameras)
+    for number, (_, camera, file) in enumerate(strips):
+        with Image.open(root / file) as strip:
+            assert strip.size == (8 * 160, 160 * drawn.height // drawn.width)
+            shown = np.asarray(strip, float)
+        track = next(t for t in drawn.episodes[0].tracks if t.camera == camera)
+        if number == 0 or camera != made.cameras[0]:  # of the first episode
+            frames = list(decode_color(drawn.path(track.video)))
+            for frame, still in ((frames[0], shown[:, :160]), (frames[-1], shown[:, -160:])):
+                assert np.abs(frame.mean((0, 1)) - still.mean((0, 1))).max() < 2
+
+
+@pytest.mark.parametrize(
+    ("licence", "front"),
+    [
+        ("Apache-2.0", {"license": "apache-2.0"}),
+        ("GPL-3.0-or-later", {"license": "gpl-3.0"}),
+        ("ODC-By-1.0", {"license": "odc-by"}),
+        ("other", {"license": "other"}),
+        ("LicenseRef-Lab", {"license": "other", "license_name": "licenseref-lab"}),
+    ],
+)
+def test_licences_are_those_that_hubs_know(licence: str, front: dict[str, str]) -> None:
+    found = _metadata("toy", licence, None, Summary(1, 999))
+    assert {name: value for name, value in found.items() if name.startswith("license")} == front
+    assert found["size_categories"] == ["n<1K"] and "extra_gated_prompt" not in found
+
+
+def test_a_gated_card_asks_who_wants_access(inputs: Inputs, tmp_path: Path) -> None:
+    """Read as the Hub's own package reads it, where that is installed."""
+    made = make(inputs, tmp_path, gated=True, gated_prompt='Only for "research": say who you are.', licence="CC-BY-4.0")
+    card = made.path(f"{made.folder}/README.md").read_text()
+    lines = dict(line.split(": ", 1) for line in card.split("---\n")[1].splitlines())
+    assert json.loads(lines["extra_gated_prompt"]) == 'Only for "research": say who you are.'
+    assert "text" in json.loads(lines["extra_gated_fields"]).values()
+    hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    data = hub.DatasetCard(card).data.to_dict()
+    assert data == {name: json.loads(value) for name, value in lines.items()}
+
+
+def test_croissant_names_every_file_and_column(made: Dataset) -> None:
+    root = made.path(made.folder)
+    found = json.loads((root / "croissant.json").read_bytes())
+    files = {one["@id"]: one["sha256"] for one in found["distribution"] if one["@type"] == "cr:FileObject"}
+    assert files == {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in ("meta", "data", "videos")
+        for path in (root / folder).rglob("*")
+        if path.is_file()
+    }
+    fields = {one["@id"]: {field["name"]: field for field in one["field"]} for one in found["recordSet"]}
+    table = pq.read_table(root / "data/chunk-000/file-000.parquet")
+    assert set(fields["frames"]) == set(table.column_names)
+    assert set(fields["episodes"]) <= set(pq.read_table(root / "meta/episodes/chunk-000/file-000.parquet").column_names)
+
+
+def test_mlcroissant_reads_the_tables(made: Dataset) -> None:
+    mlc = pytest.importorskip("mlcroissant", reason="mlcroissant is not installed")
+    root = made.path(made.folder)
+    read = mlc.Dataset(jsonld=str(root / "croissant.json"))  # raises for what is not valid
+    assert not read.metadata.ctx.issues.errors
+    table = pq.read_table(root / "data/chunk-000/file-000.parquet").to_pylist()
+    for row, record in zip(table, read.records("frames"), strict=True):
+        assert row == {name.removeprefix("frames/"): np.asarray(value).tolist() for name, value in record.items()}
+    assert [one["episodes/length"] for one in read.records("episodes")] == [
+        sum(row["episode_index"] == k for row in table) for k in range(made.episodes)
+    ]
 
 
 def test_a_recording_of_other_episodes_is_refused(inputs: Inputs, tmp_path: Path) -> None:

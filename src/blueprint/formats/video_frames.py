@@ -11,10 +11,12 @@ import av
 import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
+from PIL import Image
 
 from blueprint.core.errors import IntegrityError
 
 OPEN = 16  # files that stay open
+STILLS, STILL_WIDTH = 8, 160  # of a strip
 NEAR_S = 1.0  # up to here, decoding on is taken to be cheaper than seeking
 
 
@@ -62,3 +64,11 @@ def _from(video: Any, time: float) -> Iterator[Any]:
     stream = video.streams.video[0]
     video.seek(max(int(time / stream.time_base), 0), stream=stream)
     return video.decode(stream)
+
+
+def write_strip(video: Path, frames: int, fps: float, path: Path) -> None:
+    """Moments of a video, the first and the last frame among them, side by side as a JPEG."""
+    at = np.linspace(0, frames - 1, STILLS).round() / fps
+    shown = [Image.fromarray(picture) for picture in VideoFrames().at(video, at.tolist(), fps)]
+    small = [one.resize((STILL_WIDTH, round(one.height * STILL_WIDTH / one.width))) for one in shown]
+    Image.fromarray(np.concatenate([np.asarray(one) for one in small], axis=1)).save(path, quality=86)

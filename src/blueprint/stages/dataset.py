@@ -27,8 +27,10 @@ FAILURES = "failures"  # folder of the dataset of attempts that failed
 class DatasetConfig(Config):
     """data_files_mb, video_files_mb, chunk_files: when a new file or folder begins (lerobot's defaults).
 
-    split: how train, val and test are dealt (sidecar/splits.json): trajectories at random, or whole tasks
-    licence, licence_note: what the card says of the data's licence; the capture's own terms bind too
+    split: how train, val and test are dealt (sidecar/splits.json): trajectories at random, whole scenes (sets of
+    objects) or whole tasks
+    licence, licence_note: what the card says of the data's licence (SPDX); the capture's own terms bind too
+    gated, gated_prompt: whether the card asks who wants access on a hub, and what it says there
     """
 
     data_files_mb: int = Field(default=100, ge=1)
@@ -37,9 +39,11 @@ class DatasetConfig(Config):
     split: Strategy = "random"
     licence: str = "other"
     licence_note: str = ""
+    gated: bool = False
+    gated_prompt: str = "Say who you are and what the data is for. The terms of the data and of its inputs bind."
 
 
-@stage(version="3")
+@stage(version="4")
 def dataset(
     workcell: Workcell,
     taskset: TaskSet,
@@ -61,7 +65,7 @@ def dataset(
             spec = _spec(workcell, taskset, episodes, recording, pairs, cfg)
             summary = write_dataset(out / folder, spec, _episode_data(workcell, episodes, recording, pairs))
             write_sidecar(out / folder / SIDECAR, workcell, episodes, recording, pairs, cfg.split)
-            licence = (cfg.licence, cfg.licence_note)
+            licence = (cfg.licence, cfg.licence_note, cfg.gated_prompt if cfg.gated else None)
             write_card(out / folder, workcell, episodes, recording, pairs, spec, summary, licence, licences)
             made[folder] = (spec, summary)
     spec, summary = made[Dataset.model_fields["folder"].default]
