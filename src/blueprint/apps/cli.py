@@ -163,9 +163,10 @@ def _add_trust(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for parser in (verified, deliver, convert):
         parser.add_argument("dataset", type=Path, metavar="DATASET", help="e.g. DIR/outputs/dataset")
         parser.add_argument("--json", action="store_true", help="as JSON")
+        parser.add_argument("--key", type=Path, action="append", metavar="FILE", help="public key to trust [your own]")
+    verified.add_argument("--episode", type=int, metavar="N", help="show what is certified of this one")
     convert.add_argument("out", type=Path, metavar="OUT", help="a folder that does not exist")
     for parser in (verified, deliver):
-        parser.add_argument("--key", type=Path, action="append", metavar="FILE", help="public key to trust [your own]")
         parser.add_argument("--policy", default=DEFAULT_POLICY, choices=list(POLICIES), help=f"[{DEFAULT_POLICY}]")
     keys = commands.add_parser("keys", help="make a signing key, show the public one").add_subparsers(
         metavar="ACTION", required=True
@@ -318,14 +319,10 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from blueprint import verify
     from blueprint.apps import signing
 
-    try:
-        done = verify.verify(arguments.dataset, signing.trusted_keys(arguments.key), arguments.policy)
-    except verify.Refused as refused:
-        return 1 + _show(arguments, signing.refusal(refused), signing.refusal_text)
-    return _show(arguments, signing.approval(done), signing.approval_text)
+    value = signing.examined(arguments.dataset, arguments.key, arguments.policy, arguments.episode)
+    return int(not value["verified"]) + _show(arguments, value, signing.text)
 
 
 def _deliver(arguments: argparse.Namespace) -> int:
@@ -347,7 +344,7 @@ def _deliver(arguments: argparse.Namespace) -> int:
 def _convert(arguments: argparse.Namespace) -> int:
     from blueprint.apps import convert
 
-    return _show(arguments, convert.told(arguments.dataset, arguments.out, arguments.to), convert.text)
+    return _show(arguments, convert.told(arguments.dataset, arguments.out, arguments.to, arguments.key), convert.text)
 
 
 def _keys_new(arguments: argparse.Namespace) -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from blueprint.apps.signing import sign_copy
 from blueprint.core.errors import InputError
 from blueprint.core.files import fsync_tree
 from blueprint.formats import exports
@@ -47,14 +49,14 @@ configs:
 """
 NOTE = """> [!NOTE]
 > **Converted from LeRobot {version} to {title}** by `blueprint convert`. The values of the tables are those of the
-> original; {videos}. {stats}**A signature or certificate of the original does not cover this copy**: its files are
-> others. {card}
+> original; {videos}. {stats}**A certificate of the original does not cover this copy**, its files are others;
+> `certificate.dsse.json` in it does, where there is one. {card}
 
 """
 
 
-def convert_dataset(root: Path, out: Path, target: str) -> dict[str, Any]:
-    """Write the dataset at `root` into the new folder `out`. target: of `TITLES`.
+def convert_dataset(root: Path, out: Path, target: str, keys: Sequence[Path] | None = None) -> dict[str, Any]:
+    """Write the dataset at `root` into the new folder `out`. target: of `TITLES`; keys: see `signing.sign_copy`.
 
     Raises InputError when `out` exists or lies in the source, when the dataset is of that version, or when `examine`
     finds it broken.
@@ -70,8 +72,9 @@ def convert_dataset(root: Path, out: Path, target: str) -> dict[str, Any]:
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
-        made = beside / "dataset"
+        made = beside / out.name  # writers name their files after it
         done = _write(dataset, made, target)
+        unsigned = sign_copy(root, made, target, keys)
         fsync_tree(made)
         made.rename(out)
     finally:
@@ -84,17 +87,18 @@ def convert_dataset(root: Path, out: Path, target: str) -> dict[str, Any]:
         "frames": done.frames,
         "recoded": done.recoded,
         "computed": done.computed,
+        "unsigned": unsigned,
     }
 
 
-def told(root: Path, out: Path, target: str) -> dict[str, Any]:
+def told(root: Path, out: Path, target: str, keys: Sequence[Path] | None = None) -> dict[str, Any]:
     """The same with progress on the terminal."""
     from blueprint.apps.console import ConsoleReporter
     from blueprint.apps.headlines import headline
     from blueprint.core.report import reporting
 
     with ConsoleReporter(headline) as console, reporting(console):
-        return convert_dataset(root, out, target)
+        return convert_dataset(root, out, target, keys)
 
 
 def _require_sound(root: Path) -> None:
@@ -155,4 +159,6 @@ def text(value: dict[str, Any]) -> str:
         lines.append(f"[yellow]coded again[/yellow] (could not be cut): {escape(', '.join(value['recoded']))}")
     if value["computed"]:
         lines.append(f"statistics completed, the source lacked some: {escape(', '.join(value['computed']))}")
+    why = value["unsigned"]
+    lines.append(f"[yellow]no certificate[/yellow]: {escape(why)}" if why else "certified as a copy, by your own key")
     return "\n".join(lines)

@@ -96,6 +96,18 @@ def public_pem(signer: Signer) -> str:
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
+def examined(dataset: Path, keys: Sequence[Path] | None, policy: str, episode: int | None = None) -> dict[str, Any]:
+    """What `blueprint verify` says; keys: see `trusted_keys`; episode: one whose certificate is shown."""
+    try:
+        return approval(verify.verify(dataset, trusted_keys(keys), policy), episode)
+    except verify.Refused as refused:
+        return {"verified": False, "reasons": list(refused.reasons)}
+
+
+def text(value: dict[str, Any]) -> str:
+    return approval_text(value) if value["verified"] else refusal_text(value)
+
+
 def approval(done: verify.Verified, episode: int | None = None) -> dict[str, Any]:
     names = ("scene", "contents", "training_suitability", "sensor_source", "physics_backend", "frame_count")
     names += ("commercial_use", "derived_from")
@@ -125,10 +137,6 @@ def approval_text(value: dict[str, Any]) -> str:
         *([escape(json.dumps(value["episode"], indent=1))] if "episode" in value else []),
     ]
     return "\n".join(lines)
-
-
-def refusal(refused: verify.Refused) -> dict[str, Any]:
-    return {"verified": False, "reasons": list(refused.reasons)}
 
 
 def refusal_text(value: dict[str, Any]) -> str:
