@@ -6,6 +6,7 @@ import ast
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,8 +16,12 @@ from typing import get_args
 import pytest
 
 from blueprint import verify
+from blueprint.apps import delivery, signing
+from blueprint.apps.convert import TITLES, convert_dataset
 from blueprint.backends.signer_file import SignerFile, create_key
+from blueprint.core.errors import BackendError
 from blueprint.model.certificate import Suitability
+from formats.lerobot_toys import LENGTHS, make_dataset
 from toy_signed import CONTENT, POLICY, sign
 
 
@@ -137,6 +142,91 @@ def test_it_stands_alone(signed: Path, signer: SignerFile, tmp_path: Path) -> No
     assert good.returncode == 0 and good.stdout.startswith("verified: 3 files")
     refused = subprocess.run([*command, "production"], capture_output=True, text=True, check=False)
     assert refused.returncode == 1 and "does not admit sensors" in refused.stdout
+
+
+def test_one_episode_can_be_shown(signed: Path, signer: SignerFile, tmp_path: Path) -> None:
+    (tmp_path / "lab.pub").write_text(signer.public_key.hex())
+    keys = [tmp_path / "lab.pub"]
+    shown = signing.examined(signed, keys, POLICY, 1)
+    assert shown["episode"] == CONTENT["episodes"][1] and '"not_checked"' in signing.text(shown)
+    assert "commercial use of all that they were made from: yes" in signing.text(shown)
+    lacking = signing.examined(signed, keys, POLICY, 2)
+    assert not lacking["verified"] and lacking["reasons"] == ["there is no episode 2; the dataset has 2"]
+
+
+def test_the_commercial_verdict_is_shown_with_what_it_is_not_sure_of(signed: Path, signer: SignerFile) -> None:
+    robot = {"what": "robot", "name": "[bold]arm[/bold]", "licence": "ask", "commercial": "unknown"}
+    sign(signed, signer, inputs=[*CONTENT["inputs"], robot], commercial_use="unknown")
+    done = verify.verify(signed, [signer.public_key], POLICY)
+    assert r"unknown (robot \[bold]arm\[/bold])" in signing.text(signing.approval(done))
+
+
+def test_an_envelope_behind_the_datasets_name_is_its_own(signed: Path, signer: SignerFile) -> None:
+    """What lies beside two datasets under their names does not mix, and a plain one is the last that is looked for."""
+    (signed / verify.ENVELOPE).rename(signed.parent / f"dataset.{verify.ENVELOPE}")
+    (signed.parent / verify.ENVELOPE).write_text("{}")
+    assert verify.verify(signed, [signer.public_key], POLICY).policy == POLICY
+
+
+# ------------------------------------------------------------------ copies in other formats
+
+SAME, NEEDS_DEPTH = "v3.0", "pointcloud"  # what the source is already, and what it has nothing for
+
+
+@pytest.fixture(scope="module")
+def lerobot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LeRobot dataset signed by this user."""
+    root = make_dataset(tmp_path_factory.mktemp("source") / "dataset")
+    frames = sum(LENGTHS)
+    ranges = [CONTENT["frames"][0] | {"last_frame": frames - 1}]
+    episodes = [CONTENT["episodes"][0] | {"last_frame": frames - 1}]
+    sign(root, signing.chosen_signer(), frame_count=frames, frames=ranges, episodes=episodes)
+    return root
+
+
+@pytest.mark.parametrize("target", [name for name in TITLES if name not in (SAME, NEEDS_DEPTH)])
+def test_a_copy_in_any_format_is_certified_and_can_be_delivered(lerobot: Path, tmp_path: Path, target: str) -> None:
+    keys = [signing.chosen_signer().public_key]
+    copy = tmp_path / "copy"
+    try:
+        assert convert_dataset(lerobot, copy, target)["unsigned"] == ""
+    except BackendError as error:
+        pytest.skip(str(error))
+    done, source = verify.verify(copy, keys, POLICY), verify.verify(lerobot, keys, POLICY)
+    origin = {"envelope_sha256": verify.file_sha256(lerobot / verify.ENVELOPE), "keyid": verify.key_id(keys[0])}
+    assert (
+        origin.items() <= done.predicate["derived_from"].items() and done.predicate["derived_from"]["target"] == target
+    )
+    assert {**done.predicate, "derived_from": None} == {**source.predicate, "derived_from": None}
+    assert f"a copy ({target})" in signing.text(signing.approval(done))
+    delivery.deliver(copy, str(tmp_path / "there"), POLICY, keys, audit=tmp_path / "audit")
+    assert verify.verify(tmp_path / "there", keys, POLICY).subject == done.subject
+    file = max((copy / name for name in done.subject), key=lambda path: path.stat().st_size)
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(verify.Refused, match="was changed"):
+        verify.verify(copy, keys, POLICY)
+
+
+def test_a_copy_of_a_copy_names_both(lerobot: Path, tmp_path: Path) -> None:
+    keys = [signing.chosen_signer().public_key]
+    convert_dataset(lerobot, tmp_path / "old", "v2.1")
+    convert_dataset(tmp_path / "old", tmp_path / "new", "v3.0")
+    origin = verify.verify(tmp_path / "new", keys, POLICY).predicate["derived_from"]
+    assert (origin["target"], origin["derived_from"]["target"]) == ("v3.0", "v2.1")
+    assert origin["envelope_sha256"] == verify.file_sha256(tmp_path / "old" / verify.ENVELOPE)
+
+
+def test_a_copy_of_anothers_data_needs_their_key(lerobot: Path, signer: SignerFile, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    shutil.copytree(lerobot, theirs)
+    done = verify.verify(lerobot, [signing.chosen_signer().public_key], POLICY)
+    sign(theirs, signer, **dict(done.predicate))
+    assert "no signature by a trusted key" in convert_dataset(theirs, tmp_path / "unsigned", "v2.1")["unsigned"]
+    assert not (tmp_path / "unsigned" / verify.ENVELOPE).exists()
+    (tmp_path / "their.pub").write_text(signer.public_key.hex())
+    assert convert_dataset(theirs, tmp_path / "copy", "v2.1", [tmp_path / "their.pub"])["unsigned"] == ""
+    derived = verify.verify(tmp_path / "copy", [signing.chosen_signer().public_key], POLICY)
+    assert derived.predicate["derived_from"]["keyid"] == verify.key_id(signer.public_key)
 
 
 def test_levels_are_those_of_certificates_lowest_first() -> None:
