@@ -28,7 +28,7 @@ from blueprint.model.certificate import (
 )
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode, RecordedInstance
 from blueprint.model.packs import Pack, Stream
-from blueprint.model.quality import Diversity, EpisodeQuality
+from blueprint.model.quality import Diversity, EpisodeQuality, Term
 from blueprint.model.scene import (
     CameraView,
     Check,
@@ -246,10 +246,13 @@ class Quality(Artifact):
     """What each recorded episode is worth, and what all of them cover. score: mean over the episodes, in [0, 1].
 
     episodes: one per recording, so several of a trajectory that was drawn under several looks
+    training_score: what a policy may learn from all of them together: `score` times the scores of the terms `training`
     """
 
     episodes: tuple[EpisodeQuality, ...]
     score: float
+    training: tuple[Term, ...]
+    training_score: float
     diversity: Diversity
 
 

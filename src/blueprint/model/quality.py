@@ -19,7 +19,7 @@ class Term(Model):
     """One measured value and what it is worth: 1 at `good` and beyond, 0 at `bad` and beyond, linear between."""
 
     name: str
-    group: Group
+    group: Group | Literal["training"]  # of an episode, or of all of them
     text: str
     measured: float
     unit: str

@@ -253,6 +253,8 @@ def of_quality(quality: Quality) -> tuple[Measurement, ...]:
     found, source = quality.diversity, "quality"
     return (
         stated("quality.score", source, "mean quality of the episodes", quality.score),
+        stated("training.score", source, "what a policy may learn from them together", quality.training_score),
+        *(stated(f"training.{term.name}", source, term.text, term.measured, term.unit) for term in quality.training),
         stated("quality.least", source, "quality of the worst episode", min(one.score for one in grades)),
         *(
             stated(f"quality.{group}", source, f"mean quality of the episodes: {group}", float(np.mean(values)))

@@ -15,17 +15,23 @@ from blueprint.core.stage import stage
 from blueprint.model.artifacts import Episodes, Quality, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode
 from blueprint.model.quality import WEIGHTS, EpisodeQuality, Term
-from blueprint.stages.quality import diversity, motion, pictures
+from blueprint.stages.quality import diversity, motion, pictures, training
 
 
 class QualityConfig(Config):
-    """samples: pictures looked at per camera and episode; cell_m: side of the cells in which starts and goals count."""
+    """samples: pictures looked at per camera and episode; cell_m: side of the cells in which starts and goals count.
+
+    start_m, start_deg: the starts that the data is meant for: how far things may stand from where they were captured,
+    and be turned
+    """
 
     samples: int = Field(default=6, ge=1)
     cell_m: float = Field(default=0.05, gt=0)
+    start_m: float = Field(default=0.03, gt=0)
+    start_deg: float = Field(default=20.0, gt=0)
 
 
-@stage(version="1")
+@stage(version="2")
 def quality(workcell: Workcell, episodes: Episodes, recording: Recording, cfg: QualityConfig, out: Path) -> Quality:
     """Raises IntegrityError when recording and episodes do not belong together."""
     records = {record.index: record for record in episodes.episodes}
@@ -42,9 +48,14 @@ def quality(workcell: Workcell, episodes: Episodes, recording: Recording, cfg: Q
             *diversity.terms(novelty[recorded.index]),
         )
         judged.append(rated(recorded.index, terms))
+    score = float(np.mean([one.score for one in judged]))
+    recorded_once = [records[index] for index in paths]
+    worth = tuple(training.terms(workcell, episodes, recorded_once, paths, (cfg.start_m, cfg.start_deg)))
     return Quality(
         episodes=tuple(judged),
-        score=float(np.mean([one.score for one in judged])),
+        score=score,
+        training=worth,
+        training_score=score * float(np.prod([term.score for term in worth])),
         diversity=diversity.measured(workcell, episodes, recording, paths, cfg.cell_m),
     )
 

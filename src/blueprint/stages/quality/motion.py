@@ -22,7 +22,8 @@ STILL_M_S = 0.005  # slower than this the tool rests
 
 @dataclass(frozen=True)
 class Path3:
-    """Where things were: tool (T, 3) between the fingers, bodies name -> (T, 3), cameras (T, C, 7), world frame [m]."""
+    """Where things were, world frame [m]: tool (T, 3) between the fingers; bodies name -> (T, 7) and cameras (T, C, 7):
+    position and quaternion wxyz."""
 
     tool: Array
     bodies: dict[str, Array]
@@ -38,7 +39,7 @@ class Path3:
         if missing:
             raise IntegrityError(f"the recording lacks {missing[0]}", "run the recording stage again")
         fingers = [poses[:, values[name], :3] for name in workcell.robot.gripper.finger_bodies]
-        bodies = {body.name: poses[:, values[body.name], :3] for body in workcell.bodies if body.name in values}
+        bodies = {body.name: poses[:, values[body.name]] for body in workcell.bodies if body.name in values}
         return Path3(np.mean(fingers, axis=0), bodies, cameras)
 
     @cached_property
@@ -54,7 +55,7 @@ def terms(workcell: Workcell, episodes: Episodes, record: EpisodeRecord, path: P
     with np.load(episodes.path(record.states), allow_pickle=False) as arrays:
         state, action = arrays["state"].astype(float), arrays["action"].astype(float)
         force, segment = arrays["force"], arrays["segment"]
-    joints = _joint_columns(workcell)
+    joints = joint_columns(workcell)
     velocity_limit, jerk_limit = (
         np.concatenate([np.array(limits) for limits in some])
         for some in (
@@ -114,7 +115,7 @@ def _term(name: str, group: str, text: str, measured: float, unit: str, good: fl
     return Term(name=name, group=group, text=text, measured=float(measured), unit=unit, good=good, bad=bad)  # type: ignore[arg-type]
 
 
-def _joint_columns(workcell: Workcell) -> list[int]:
+def joint_columns(workcell: Workcell) -> list[int]:
     """Columns of states and actions that are joints: all but each arm's opening."""
     columns, start = [], 0
     for arm in workcell.robots:
