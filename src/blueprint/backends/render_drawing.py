@@ -14,7 +14,7 @@ from blueprint.backends.protocols import Images
 from blueprint.backends.render_geometry import Caster, Part
 from blueprint.backends.render_gl import Program, Target, Triangles
 from blueprint.backends.render_look import Light
-from blueprint.backends.render_views import SHADOW_MAP, TILE, Frame, Motion, Shadow, Squares, View
+from blueprint.backends.render_views import SHADOW_MAP, TILE, Backdrop, Box, Frame, Motion, Shadow, Squares, View
 from blueprint.backends.renderer_mujoco import gl_context, mujoco
 
 Array = NDArray[np.float64]
@@ -66,10 +66,12 @@ class Drawing:
         self._endless = np.array([part.endless for part in motion.parts])
         self._shadow = Shadow.of(model, lights)
         self._shadow_map = render_gl.shadow_map(SHADOW_MAP)
-        self._casting = np.flatnonzero([len(caster.faces) > 0 for caster in casters])
+        self._still_shadows = Target(SHADOW_MAP, SHADOW_MAP, colors=0, depth_bits=16)
         self._solid = np.array([caster.solid for caster in casters])
-        self._casters_still = bool(motion.still()[self._casting].all())
+        casting, still = np.array([len(caster.faces) > 0 for caster in casters]), motion.still()
+        self._still_casters, self._moving_casters = (np.flatnonzero(casting & who) for who in (still, ~still))
         self._haze, self._ground = _haze(model, motion.parts, 0.7 * self._far)
+        self._backdrop = Backdrop.of(motion, self._near, self._far)
         self._programs: dict[tuple[bool, ...], Program] = {}
         self._depth = Program(render_shaders.depth())
         self._still = Program(
@@ -85,14 +87,17 @@ class Drawing:
         camera = motion.cameras[0]
         self._targets = {n: Target(n * camera.width, n * camera.height, colors=1) for n in samples}
         self._backs: dict[tuple[int, int], tuple[Target, Target, Squares | None]] = {}
-        self._cast = False
+        self._begun = False
 
     def begin(self, t: int) -> None:
         """Take the poses of state t, and cast its shadows."""
         self._meshes.place(self._motion.poses[t])
-        if not (self._cast and self._casters_still):
-            self._cast_shadows(self._casting)
-            self._cast = True
+        if not self._begun:
+            self._still_shadows.begin()
+            self._cast_shadows(self._still_casters)
+        if len(self._moving_casters) or not self._begun:
+            self._cast_all_shadows()
+        self._begun = True
 
     def color(self, c: int, t: int, samples: int) -> NDArray[np.uint8]:
         """(H, W, 3) of camera c in state t, averaged."""
@@ -126,11 +131,15 @@ class Drawing:
 
     # -------------------------------------------------------------- one picture
 
+    def _cast_all_shadows(self) -> None:
+        self._shadow_map.copy(self._still_shadows)
+        self._shadow_map.begin(clear=False)
+        self._cast_shadows(self._moving_casters)
+
     def _cast_shadows(self, parts: NDArray[np.int64]) -> None:
-        GL = render_gl.gl()
-        self._shadow_map.begin()
-        if self._shadow is None:
+        if self._shadow is None or not len(parts):
             return
+        GL = render_gl.gl()
         GL.glViewport(1, 1, SHADOW_MAP - 2, SHADOW_MAP - 2)
         self._depth.set(project=self._shadow.project)
         GL.glEnable(GL.GL_POLYGON_OFFSET_FILL)
@@ -147,7 +156,9 @@ class Drawing:
     def _draw(self, c: int, t: int, samples: int) -> Target:
         view, target = self._views[c], self._targets[samples]
         frame = view.frame(t, samples, self._near, self._far)
+        ground = sky = (0, 0, target.width, target.height)
         if view.background is None:
+            ground, sky = self._backdrop.seen(frame, self._motion.poses[t], target.width, target.height)
             target.begin()
         else:
             if (c, samples) not in self._backs:
@@ -156,11 +167,11 @@ class Drawing:
             target.begin(clear=False)
             target.copy(whole)
             if self._shadow is not None and squares is not None:
-                moving = np.intersect1d(view.drawn, self._casting)
-                self._relight(halves, frame, squares.shaded(self._motion.poses[t], moving, self._shadow))
-        self._draw_parts(c, view.order(t), frame, split=False)
+                poses = self._motion.poses[t]
+                self._relight(halves, frame, squares.shaded(poses, self._moving_casters, self._shadow))
+        self._draw_parts(c, view.order(t), frame, ground, split=False)
         if view.background is None:
-            self._draw_sky(frame, split=False)
+            self._draw_sky(frame, sky, split=False)
         return target
 
     def _background(
@@ -168,17 +179,18 @@ class Drawing:
     ) -> tuple[Target, Target, Squares | None]:
         """What stands still before a fixed camera, in two halves (see `surface`) and as it is when nothing else is."""
         halves, whole = (Target(like.width, like.height, colors) for colors in (2, 1))
+        everywhere = (0, 0, like.width, like.height)
         halves.begin()
-        self._draw_parts(c, parts, frame, split=True)
-        self._draw_sky(frame, split=True)
+        self._draw_parts(c, parts, frame, everywhere, split=True)
+        self._draw_sky(frame, everywhere, split=True)
         squares = None
         if self._shadow is not None:
             squares = Squares.of(halves.read_depth(), frame, self._shadow, self._motion.parts)
-        self._cast_shadows(np.intersect1d(self._casting, self._views[c].still))
+        self._shadow_map.copy(self._still_shadows)
         whole.begin()
-        self._draw_parts(c, parts, frame, split=False)
-        self._draw_sky(frame, split=False)
-        self._cast_shadows(self._casting)
+        self._draw_parts(c, parts, frame, everywhere, split=False)
+        self._draw_sky(frame, everywhere, split=False)
+        self._cast_all_shadows()
         return halves, whole, squares
 
     def _relight(self, halves: Target, frame: Frame, tiles: NDArray[np.float32]) -> None:
@@ -199,23 +211,26 @@ class Drawing:
         GL.glEnable(GL.GL_CULL_FACE)
         GL.glEnable(GL.GL_DEPTH_TEST)
 
-    def _draw_parts(self, c: int, parts: NDArray[np.int64], frame: Frame, split: bool) -> None:
+    def _draw_parts(self, c: int, parts: NDArray[np.int64], frame: Frame, where: Box, split: bool) -> None:
+        """where: the endless plane may be seen."""
         # a hand before the camera hides what is behind, and all hide the ground
-        plain, ground = ~self._textured[parts], self._endless[parts]
-        for textured, wanted in ((False, plain & ~ground), (True, ~plain), (False, plain & ground)):
-            chosen = parts[wanted]
-            if len(chosen):
-                program = self._surface(textured, split)
+        textured, endless = self._textured[parts], self._endless[parts]
+        for kind, last in ((False, False), (True, False), (True, True), (False, True)):
+            chosen, box = parts[(textured == kind) & (endless == last)], where if last else None
+            if len(chosen) and (box is None or box[2]):
+                program = self._surface(kind, split)
                 program.set(project=frame.project, eye=frame.eye)
                 program.set_arrays(place=self._places(frame))
-                self._meshes.draw(chosen, 1 + c)
+                with render_gl.within(box):
+                    self._meshes.draw(chosen, 1 + c)
 
-    def _draw_sky(self, frame: Frame, split: bool) -> None:
-        if self._sky:
+    def _draw_sky(self, frame: Frame, where: Box, split: bool) -> None:
+        if self._sky and where[2]:
             GL = render_gl.gl()
             GL.glDisable(GL.GL_CULL_FACE)
             self._skies[split].set(direction=frame.direction, up=np.array([self._height(frame), 0, 0]))
-            GL.glDrawArrays(GL.GL_TRIANGLES, 0, 3)
+            with render_gl.within(where):
+                GL.glDrawArrays(GL.GL_TRIANGLES, 0, 3)
             GL.glEnable(GL.GL_CULL_FACE)
 
     # -------------------------------------------------------------- light

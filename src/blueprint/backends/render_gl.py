@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blueprint.backends import render_shaders
 from blueprint.backends.render_geometry import Part
 from blueprint.core.errors import BackendError
 
@@ -129,16 +132,17 @@ class Meshes:
             [[*p.rgb, p.emission, p.specular, p.shininess, p.body / 255, p.endless] for p in parts], np.float32
         )
         for slot, buffer, data in ((0, self._poses, None), (1, self._materials, table)):
-            GL.glBindBuffer(GL.GL_SHADER_STORAGE_BUFFER, buffer)
-            size = 48 * len(parts) if data is None else data.nbytes
-            GL.glBufferData(GL.GL_SHADER_STORAGE_BUFFER, size, data, GL.GL_DYNAMIC_DRAW)
-            GL.glBindBufferBase(GL.GL_SHADER_STORAGE_BUFFER, slot, buffer)
+            GL.glBindBuffer(GL.GL_UNIFORM_BUFFER, buffer)
+            rows = np.zeros((render_shaders.PARTS, 12 if data is None else 8), np.float32)
+            rows[: len(parts)] = 0 if data is None else data
+            GL.glBufferData(GL.GL_UNIFORM_BUFFER, rows.nbytes, rows, GL.GL_DYNAMIC_DRAW)
+            GL.glBindBufferBase(GL.GL_UNIFORM_BUFFER, slot, buffer)
 
     def place(self, poses: Array) -> None:
         """poses: (parts, 3, 4) [R | t], geom -> world."""
         GL = gl()
-        GL.glBindBuffer(GL.GL_SHADER_STORAGE_BUFFER, self._poses)
-        GL.glBufferSubData(GL.GL_SHADER_STORAGE_BUFFER, 0, poses.nbytes, poses)
+        GL.glBindBuffer(GL.GL_UNIFORM_BUFFER, self._poses)
+        GL.glBufferSubData(GL.GL_UNIFORM_BUFFER, 0, poses.nbytes, poses)
 
     def tiles(self, corners: Array) -> None:
         """corners: (N, 2) of the squares that `render_shaders.still` fills."""
@@ -151,8 +155,9 @@ class Meshes:
     def draw(self, parts: NDArray[np.int64], which: int) -> None:
         """What the `which`th set has of these parts, in this order."""
         GL = gl()
+        starts, lengths = self._ranges[which]
+        parts = parts[lengths[parts] > 0]  # Mesa draws nothing at all when the first has no triangle
         if len(parts):
-            starts, lengths = self._ranges[which]
             pointers = (ctypes.c_void_p * len(parts))(*starts[parts].tolist())
             GL.glMultiDrawElements(GL.GL_TRIANGLES, lengths[parts], GL.GL_UNSIGNED_INT, pointers, len(parts))
 
@@ -202,8 +207,21 @@ class Target:
         """Take over colour and depth."""
         GL = gl()
         kind, size = GL.GL_TEXTURE_2D, (self.width, self.height, 1)
-        for ours, theirs in ((self.colors[0], source.colors[0]), (self.depth, source.depth)):
+        pairs = zip((*self.colors, self.depth), (*source.colors, source.depth), strict=True)
+        for ours, theirs in pairs:
             GL.glCopyImageSubData(theirs, kind, 0, 0, 0, 0, ours, kind, 0, 0, 0, 0, *size)
+
+
+@contextmanager
+def within(box: tuple[int, int, int, int] | None) -> Iterator[None]:
+    """Draw only there: column and row of a corner, width, height [pixels]; None = everywhere."""
+    GL = gl()
+    if box is not None:
+        GL.glEnable(GL.GL_SCISSOR_TEST)
+        GL.glScissor(*box)
+    yield
+    if box is not None:
+        GL.glDisable(GL.GL_SCISSOR_TEST)
 
 
 def prepare() -> None:

@@ -6,6 +6,7 @@ shadow-casting light adds travels apart, so that a pixel in its shadow leaves it
 """
 
 LIGHTS = 16  # at most, the headlight included
+PARTS = 1024  # at most: what a block of uniforms holds
 
 # MuJoCo hangs a cone of haze between an endless plane and the horizon, thickest at `thick` of the way up. far: distance
 # on the plane, as a share of the sky's radius
@@ -18,17 +19,17 @@ float veil(float far) {
 }
 """
 
-_POSES = """#version 430
+_POSES = f"""#version 430
 layout(location = 0) in vec3 position;
 layout(location = 3) in int geom;
-struct Pose { vec4 x, y, z; };
-layout(std430, binding = 0) readonly buffer Poses { Pose poses[]; };
+struct Pose {{ vec4 x, y, z; }};
+layout(std140, binding = 0) uniform Poses {{ Pose poses[{PARTS}]; }};
 uniform mat4 project;  // world -> clip
-vec3 world() {
+vec3 world() {{
   Pose pose = poses[geom];
   vec4 local = vec4(position, 1.0);
   return vec3(dot(pose.x, local), dot(pose.y, local), dot(pose.z, local));
-}
+}}
 """
 
 _SURFACE_VERTEX = (
@@ -38,7 +39,7 @@ _SURFACE_VERTEX = (
 layout(location = 1) in vec3 normal;
 layout(location = 2) in vec3 texcoord;  // u, v, layer
 struct Material {{ vec4 color; vec4 gloss; }};  // rgb, emission; specular, shininess, body / 255, haze
-layout(std430, binding = 1) readonly buffer Materials {{ Material materials[]; }};
+layout(std140, binding = 1) uniform Materials {{ Material materials[{PARTS}]; }};
 uniform mat4 shadow;    // world -> shadow map
 uniform vec3 eye;
 uniform vec4 place[{LIGHTS}];      // w = 0: towards the light; w = 1: where it stands

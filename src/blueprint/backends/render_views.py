@@ -20,6 +20,7 @@ SHADOW_MAP = 1024
 STILL_M = 2e-5  # a fiftieth of a pixel at 1 m
 FEW_FRAMES = 3  # for which drawing a background apart does not pay
 TILE = 32  # pixels
+MOST_WALLS = 256  # faces of a part that may be the one which hides the ground
 MARGIN = 1e-3  # of what is left out: cosine and metres, far more than what stands still may move
 
 
@@ -106,14 +107,13 @@ class View:
     """What one camera draws.
 
     background: parts to be drawn once, nearest first; None = this camera draws all, every time
-    still: parts that stand still, in the picture or not; drawn: parts to be drawn every time
+    drawn: parts to be drawn every time
     faces: of every part, those that can be seen at all
     """
 
     motion: Motion
     camera: int
     background: NDArray[np.int64] | None
-    still: NDArray[np.int64]
     drawn: NDArray[np.int64]
     faces: list[Triangles]
 
@@ -123,14 +123,14 @@ class View:
         if motion.fixed(camera) and len(motion.poses) > FEW_FRAMES:
             still = motion.still()
             faces: list[Triangles] = [(None, part.faces) for part in motion.parts]
-            whole = cls(motion, camera, None, everything[:0], everything[still], faces)
-            return cls(motion, camera, whole.order(0), everything[still], everything[~still], faces)
+            whole = cls(motion, camera, None, everything[still], faces)
+            return cls(motion, camera, whole.order(0), everything[~still], faces)
         carried = motion.still(camera)
         faces = [
             (None, _facing(part, motion, k, camera) if carried[k] else part.faces)
             for k, part in enumerate(motion.parts)
         ]
-        return cls(motion, camera, None, everything[:0], everything, faces)
+        return cls(motion, camera, None, everything, faces)
 
     def frame(self, t: int, scale: int, near: float, far: float) -> Frame:
         """scale: pixels per pixel of the camera, along each axis."""
@@ -148,13 +148,13 @@ class View:
         return Frame.of(fine, self.motion.camera_poses[t, self.camera], near, far)
 
     def order(self, t: int) -> NDArray[np.int64]:
-        """The parts that may be in the picture in state t, nearest first."""
+        """The parts that may be in the picture in state t, by their far ends: a table comes after what is on it."""
         pose = self.motion.camera_poses[t, self.camera]
         centers = (self.motion.poses[t, self.drawn, :, 3] - pose[:, 3]) @ pose[:, :3]
         reach = self.motion.reach[self.drawn]
         inside = (centers @ _sides(self.motion.cameras[self.camera]).T > -reach[:, None]).all(axis=1)
-        nearest = np.argsort(centers[:, 2] - reach, kind="stable")
-        return self.drawn[nearest[inside[nearest]]]
+        order = np.argsort(centers[:, 2] + reach, kind="stable")
+        return self.drawn[order[inside[order]]]
 
 
 def _sides(camera: Camera) -> Array:
@@ -182,6 +182,90 @@ def _facing(part: Part, motion: Motion, k: int, camera: int) -> NDArray[np.int32
     size = np.linalg.norm(normal, axis=1) * np.linalg.norm(corners[:, 0], axis=1)
     outside = (corners @ _sides(motion.cameras[camera]).T < -MARGIN).all(axis=1).any(axis=1)
     return part.faces[(away < MARGIN * size) & ~outside]
+
+
+# ------------------------------------------------------------------ what lies behind everything
+
+Box = tuple[int, int, int, int]  # column and row of its corner, width, height [pixels]
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """Where the endless plane and the sky can be seen past the widest convex part, a table mostly, and each other.
+
+    part: index, -1 = none; walls: (K, 4) outward normals and offsets of its faces; corners: (V, 3), in its own frame
+    ground: z of the endless plane [m], None without one; near, far: planes of the picture [m]
+    """
+
+    part: int
+    walls: Array
+    corners: Array
+    ground: float | None
+    near: float
+    far: float
+
+    @classmethod
+    def of(cls, motion: Motion, near: float, far: float) -> Backdrop:
+        """Nothing hides anything where endless planes are several, tilted or in motion."""
+        endless = [k for k, part in enumerate(motion.parts) if part.endless]
+        heights = motion.poses[:, endless, 2]  # how z depends on the plane's own x, y, z, 1
+        ground = float(heights[0, 0, 3]) if endless else None
+        level = not endless or np.abs(heights - [0, 0, 1, ground]).max() < STILL_M
+        widest = sorted(range(len(motion.parts)), key=lambda k: -np.ptp(motion.parts[k].vertices, axis=0).max())
+        for k in widest if level else ():
+            hull = None if k in endless else _convex(motion.parts[k])
+            if hull is not None:
+                return cls(k, hull.equations, hull.points[hull.vertices], ground, near, far)
+        return cls(-1, np.zeros((0, 4)), np.zeros((0, 3)), None, near, far)
+
+    def seen(self, frame: Frame, poses: NDArray[np.float32], width: int, height: int) -> tuple[Box, Box]:
+        """Where the endless plane, and where the sky may be seen. poses: (P, 3, 4) of now."""
+        u, v = np.meshgrid(np.arange(0, width + TILE, TILE), np.arange(0, height + TILE, TILE))
+        along = np.stack([u, v, np.ones_like(u)], axis=-1) @ frame.direction.T  # depth 1
+        ground, hidden = np.zeros(u.shape, bool), np.zeros(u.shape, bool)
+        above = self.ground is not None and frame.eye[2] > self.ground
+        if above:
+            ground = (self.ground - frame.eye[2]) / np.minimum(along[..., 2], -1e-9) < 0.99 * self.far
+        if self.part >= 0:
+            R, t = poses[self.part, :, :3].astype(float), poses[self.part, :, 3].astype(float)
+            if self.ground is None or (above and (self.corners @ R[2] + t[2]).min() > self.ground):
+                hidden = self._hits(along @ R, (frame.eye - t) @ R)
+        lands, blocked = _whole(ground), _whole(hidden)
+        return _around(~blocked, width, height), _around(~(blocked | lands), width, height)
+
+    def _hits(self, along: Array, eye: Array) -> NDArray[np.bool_]:
+        """Which rays meet the convex part beyond the near plane; all in its own frame."""
+        closing = along @ self.walls[:, :3].T
+        closing = np.where(np.abs(closing) < 1e-12, 1e-12, closing)
+        depth = -(self.walls[:, :3] @ eye + self.walls[:, 3]) / closing
+        enters = np.where(closing < 0, depth, -np.inf).max(axis=-1)
+        leaves = np.where(closing > 0, depth, np.inf).min(axis=-1)
+        return (enters > self.near) & (enters < leaves)
+
+
+def _convex(part: Part) -> Any:
+    """The hull of a part that is closed and convex, else None."""
+    from scipy.spatial import ConvexHull
+
+    if len(part.faces) > MOST_WALLS or np.ptp(part.vertices, axis=0).min() < 1e-6:
+        return None
+    a, b, c = np.moveaxis(part.vertices[part.faces].astype(float), 1, 0)
+    volume = float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)
+    hull = ConvexHull(part.vertices.astype(float))
+    return hull if abs(hull.volume - volume) < 1e-4 * hull.volume else None
+
+
+def _whole(corners: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Squares of which all four corners are so."""
+    return corners[:-1, :-1] & corners[1:, :-1] & corners[:-1, 1:] & corners[1:, 1:]
+
+
+def _around(squares: NDArray[np.bool_], width: int, height: int) -> Box:
+    rows, columns = (np.flatnonzero(squares.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    left, top = TILE * int(columns[0]), TILE * int(rows[0])
+    return left, top, min(TILE * int(columns[-1] + 1), width) - left, min(TILE * int(rows[-1] + 1), height) - top
 
 
 # ------------------------------------------------------------------ the light that casts shadows
