@@ -15,6 +15,7 @@ from blueprint.formats.video_frames import write_strip
 from blueprint.model.artifacts import Episodes, Licences, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode
 
+CONFIGS = ({"config_name": "default", "data_files": "data/*/*.parquet"},)  # of the hub's viewer
 STRIPS = 4  # tasks of which the card shows an episode
 SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 # identifiers of huggingface.co/docs/hub/repositories-licenses that are SPDX's in small letters, and those that are not
@@ -158,7 +159,7 @@ def _metadata(name: str, licence: str, gate: str | None, summary: Summary) -> di
         "size_categories": [next((text for most, text in SIZES.items() if summary.frames < most), "10M<n<100M")],
         "annotations_creators": ["machine-generated"],
         "tags": ["LeRobot", "simulation", "manipulation"],
-        "configs": [{"config_name": "default", "data_files": "data/*/*.parquet"}],
+        "configs": CONFIGS,
         **asked,
     }
 
