@@ -171,6 +171,9 @@ DATASETS: dict[str, tuple[Change, str, str]] = {
     "one episode that was not verified": (
         signed_with(episodes=[FIRST, SECOND | {"verified": False}]), POLICY, "episodes 1 were not verified",
     ),
+    "one episode of which nobody knows whether it succeeded": (
+        signed_with(episodes=[FIRST, SECOND | {"success": None}]), POLICY, "episodes 1 were not verified",
+    ),
     "one made-up episode": (
         signed_with(episodes=[FIRST, SECOND | {"sensor_source": "mock"}]), "development", "sensor data is made up",
     ),

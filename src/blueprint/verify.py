@@ -220,8 +220,10 @@ def objections(predicate: Mapping[str, Any], policy: str) -> list[str]:
         parts = {name: _ranges(predicate[name]) for name in ("frames", "episodes")}
         failed = [str(c["text"]) for c in predicate["measurements"] if c["passed"] is False]
         verified = predicate["physics_verified"] is True
-        tried = [int(e["episode"]) for e in predicate["episodes"] if e["success"] is not True]
-        doubted = [int(e["episode"]) for e in predicate["episodes"] if e["verified"] is not True]
+        tried = [int(e["episode"]) for e in predicate["episodes"] if e["success"] is False]
+        doubted = [
+            int(e["episode"]) for e in predicate["episodes"] if not (e["verified"] is True and e["success"] is True)
+        ]
         rights = commercial_use(str(i["commercial"]) for i in predicate["inputs"])
         told = predicate["commercial_use"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
