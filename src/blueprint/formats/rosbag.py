@@ -42,7 +42,8 @@ def write(dataset: ForeignDataset, out: Path) -> Converted:
     sidecar, done = Sidecar(dataset), Converted(recoded=list(dataset.videos))
     for demo in demos(dataset):
         path = out / f"episode_{demo.episode.index:06d}"
-        writer = rosbag2.Writer(path, version=9, storage_plugin=rosbag2.StoragePlugin.MCAP)
+        # 9 is what Jazzy writes and Humble cannot parse (ros2/rosbag2#2013)
+        writer = rosbag2.Writer(path, version=8, storage_plugin=rosbag2.StoragePlugin.MCAP)
         writer.set_compression(rosbag2.CompressionMode.STORAGE, rosbag2.CompressionFormat.ZSTD)
         writer.set_custom_data("origin", json.dumps(origin(dataset)))
         with writer:
