@@ -20,10 +20,12 @@ from blueprint.core.errors import InputError, IntegrityError
 from blueprint.core.files import files_below, write_atomic
 from blueprint.formats.lerobot_check import Finding
 from blueprint.formats.lerobot_read import ForeignDataset, open_dataset
-from blueprint.stages.certificate import SCHEMA, checks, frames_of, rule
+from blueprint.stages.certificate import SCHEMA, checks, rule
 from blueprint.stages.licences import judged
 
 FOREIGN = "foreign"
+UNJUDGED = {"success": None, "verified": False}
+SHOWN = 20  # findings that the certificate repeats
 # a word that begins so, unless it is the name of something that is not so ("is_mock": false)
 MOCK = re.compile(r'(?<![a-z])mock\w*(?!\w|"?\s*:\s*(?:false|null|0\b))', re.IGNORECASE)
 SAID_IN = ("*.json*", "*.md", "meta/*.json*", "sidecar/*.json*")
@@ -103,41 +105,39 @@ def _own_certificate(root: Path, keys: Sequence[Path] | None) -> dict[str, Any] 
 def _certificate(dataset: ForeignDataset, sensors: str, stated: Stated, findings: Sequence[Finding]) -> dict[str, Any]:
     """The content of a certificate, see `model.artifacts.Certificate`; what is not known is null or missing."""
     ranges = [(one.index, one.first, one.first + one.length - 1, one.tasks) for one in dataset.episodes()]
-    text = "what `blueprint check` finds in it"
-    measurements = (
-        checks.judged("import.findings", "import", text, float(len(findings)), "findings", "==", 0.0),
-        *checks.not_checked(),
+    if not ranges:
+        raise InputError(f"{dataset.root} has no episode", "there is nothing to import")
+    count, name, made_by = (
+        len(ranges),
+        dataset.root.resolve().name,
+        {"sensor_source": sensors, "physics_backend": FOREIGN},
     )
-    verdict = rule.suitability(
-        origin=stated.origin, sensor_source=sensors, physics_backend=FOREIGN, episodes=len(ranges), quality=None,
-        measurements=measurements,
-    )  # fmt: skip
-    made_by = {"sensor_source": sensors, "physics_backend": FOREIGN}
+    found = checks.judged("import.findings", "import", "findings of `blueprint check`", len(findings), "", "==", 0)
+    measurements = (found, *checks.not_checked())
+    verdict = rule.suitability(origin=stated.origin, episodes=count, quality=None, measurements=measurements, **made_by)
     spdx, commercial = judged(stated.licence)
     terms = {"licence": stated.licence, "spdx": spdx, "commercial": commercial, "source": "who imported it says so"}
-    count = ranges[-1][2] + 1 if ranges else 0
     return {
         "schema": SCHEMA,
-        "scene": dataset.root.resolve().name,
+        "scene": name,
         "contents": "demonstrations",
         "provenance": {"kind": FOREIGN, "origin": stated.origin, "robot": dataset.info.get("robot_type")},
         **made_by,
-        "frames": [one.model_dump() for one in frames_of(count, sensors, FOREIGN)],
-        "frame_count": count,
-        "physics_verified": rule.physics_verified(FOREIGN, len(ranges), measurements),
+        "frames": [{"first_frame": 0, "last_frame": ranges[-1][2], **made_by}],
+        "frame_count": ranges[-1][2] + 1,
+        "physics_verified": rule.physics_verified(FOREIGN, count, measurements),
         "quality_score": None,
         "episodes": [
-            {"episode": index, "first_frame": first, "last_frame": last, "task": ", ".join(tasks), "success": None,
-             "verified": False, **made_by}
-            for index, first, last, tasks in ranges
+            {"episode": k, "first_frame": first, "last_frame": last, "task": ", ".join(tasks), **made_by, **UNJUDGED}
+            for k, first, last, tasks in ranges
         ],
-        "inputs": [{"what": "capture", "name": dataset.root.resolve().name, **terms}],
+        "inputs": [{"what": "capture", "name": name, **terms}],
         "commercial_use": verify.commercial_use([commercial]),
         "training_suitability": verdict.level,
         "reasons": verdict.reasons,
         "measurements": [one.model_dump(mode="json") for one in measurements],
-        "warnings": [str(finding) for finding in findings[:20]],
-    }  # fmt: skip
+        "warnings": [str(finding) for finding in findings[:SHOWN]],
+    }
 
 
 def text(value: dict[str, Any]) -> str:
