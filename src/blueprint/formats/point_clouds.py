@@ -70,10 +70,8 @@ def _drawn(dataset: ForeignDataset, sidecar: Sidecar, episode: Episode) -> Itera
         if depth is not None and name in lenses and f"camera/{name}" in poses:
             views[name] = (depth, frames, sidecar.segmentation(name, episode))
     if not views:
-        raise InputError(
-            f"episode {episode.index} has no point cloud, and no depth of a camera whose place is known",
-            "record with depth, e.g. --set recording.pack=plus",
-        )
+        what = f"episode {episode.index} has no point cloud, and no depth of a camera whose place is known"
+        raise InputError(what, "record with depth, e.g. --set recording.pack=plus")
     labelled = all(labels is not None for _, _, labels in views.values())
     for k in range(episode.length):
         parts: list[Cloud] = []

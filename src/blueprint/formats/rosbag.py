@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,7 @@ def write(dataset: ForeignDataset, out: Path) -> Converted:
     try:
         from rosbags import rosbag2, typesys  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise BackendError(
-            "ROS bags need rosbags, which is missing", "pip install 'blueprint-pipeline[ros]'"
-        ) from error
+        raise BackendError("rosbags is not installed", "pip install 'blueprint-pipeline[ros]'") from error
     store = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)  # later distributions define these types alike
     sidecar, done = Sidecar(dataset), Converted(recoded=list(dataset.videos))
     for demo in demos(dataset):
@@ -81,7 +80,7 @@ class _Bag:
 def _write_episode(dataset: ForeignDataset, sidecar: Sidecar, demo: Demo, bag: _Bag) -> None:
     episode, lenses, poses = demo.episode, sidecar.cameras(demo.episode), sidecar.poses(demo.episode)
     shown = {key.removesuffix("_image"): frames for key, frames in pictures(dataset, episode).items()}
-    depths = {name: sidecar.depth(name, episode) for name in shown}
+    depths = {name: sidecar.depth(name, episode) or repeat(None) for name in shown}
     for k in range(episode.length):
         bag.at(START_NS + round(k * 1e9 / dataset.fps))
         if k == 0 or demo.texts[k] != demo.texts[k - 1]:
@@ -89,7 +88,7 @@ def _write_episode(dataset: ForeignDataset, sidecar: Sidecar, demo: Demo, bag: _
         _send_values(bag, dataset, demo, k)
         _send_poses(bag, {name: rows[k] for name, rows in poses.items() if np.isfinite(rows[k]).all()})
         for name, frames in shown.items():
-            _send_pictures(bag, name, lenses.get(name), next(frames), depths[name])
+            _send_pictures(bag, name, lenses.get(name), next(frames), next(depths[name]))
 
 
 def _send_values(bag: _Bag, dataset: ForeignDataset, demo: Demo, k: int) -> None:
@@ -127,14 +126,13 @@ def _send_poses(bag: _Bag, poses: Mapping[str, NDArray[np.float64]]) -> None:
 
 
 def _send_pictures(
-    bag: _Bag, name: str, camera: Camera | None, color: NDArray[np.uint8], depths: Iterator[NDArray[np.float32]] | None
+    bag: _Bag, name: str, camera: Camera | None, color: NDArray[Any], depth: NDArray[Any] | None
 ) -> None:
     """One frame of one camera; depth is NaN where there is none (REP 117)."""
     header, topic = bag.header(f"{name}_optical_frame"), f"/camera/{name}"
     data = np.frombuffer(encode_jpeg(color), np.uint8)
     bag.send(f"{topic}/image/compressed", "sensor_msgs/CompressedImage", header=header, format="jpeg", data=data)
-    if depths is not None:
-        depth = next(depths)
+    if depth is not None:
         data = np.frombuffer(np.where(depth > 0, depth, np.float32(np.nan)).tobytes(), np.uint8)
         fields = {"height": len(depth), "width": depth.shape[1], "step": 4 * depth.shape[1], "data": data}
         bag.send(f"{topic}/depth", "sensor_msgs/Image", header=header, encoding="32FC1", is_bigendian=0, **fields)
