@@ -4,9 +4,9 @@
     python -m bench.episodes.policy [--keep DIR] [--sizes 50 100 200 500]
 
 The scene is a real capture through our stages; the episodes are what the episodes stage makes, with its default
-variation of the starts. The policy clones them by locally weighted regression (Atkeson, Moore and Schaal 1997): it sees
-the poses of all objects at the start, lets the episodes whose objects stood alike vote for a grasp, and fits the actions
-of those that grasped so, aligned by skill segments, as a linear function of the object's pose. Its chunk is the whole
+variation of the starts. The policy clones them by locally weighted regression (Atkeson, Moore and Schaal 1997). It sees
+the poses of all objects at the start, lets the episodes whose objects stood alike vote for a grasp, and fits actions of
+those that grasped so, aligned by skill segments, as a linear function of the object's pose. Its chunk is the whole
 episode: it looks once. It is judged in our simulator by the judge of the episodes, from the starts of episodes of
 another seed: starts from which the planner succeeded, so that the task can be done.
 """
