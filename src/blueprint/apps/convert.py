@@ -3,6 +3,7 @@ or not."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -120,7 +121,10 @@ def write(dataset: ForeignDataset, made: Path, target: str) -> Converted:
             shutil.copytree(dataset.root / name, made / name)
         elif (dataset.root / name).is_file():
             shutil.copyfile(dataset.root / name, made / name)
-    (made / "README.md").write_text(_card(dataset, target, done), encoding="utf-8")
+    card = _card(dataset, target, done)
+    if not (made / "data").is_dir():  # no tables that a viewer could show
+        card = re.sub(r"(?m)^configs:.*\n(?:(?!---)[ -].*\n)*", "", card, count=1)
+    (made / "README.md").write_text(card, encoding="utf-8")
     return done
 
 

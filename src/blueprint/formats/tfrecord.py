@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 LIMIT = 2**31 - 1  # [bytes] of a protobuf message
-_LANES = 4096
 Feature = NDArray[Any] | Sequence[bytes]
 
 
@@ -31,7 +30,7 @@ def example(features: Mapping[str, Feature]) -> bytes:
 
 def crc32c(data: bytes) -> int:
     """Of 4 bytes at least (RFC 3720, appendix B.4). Many stretches are summed at once, then joined two by two."""
-    lanes = _LANES if len(data) > 64 * _LANES else 1
+    lanes = 1 << len(data).bit_length() // 2
     padded = np.zeros(-(-len(data) // lanes) * lanes, np.uint8)  # zeros in front change nothing,
     padded[-len(data) :] = np.frombuffer(data, np.uint8)
     padded[-len(data) :][:4] ^= 0xFF  # as the start of all ones is put into the data
