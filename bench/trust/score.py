@@ -4,7 +4,7 @@
     python -m bench.trust.score [--keep DIR] [--scene development|held_out] [--plot FILE]
 
 Episodes come from our stages on a real capture. A dataset is a choice of them, some with labels spoiled; each goes
-through the recording stage (one small camera, so that the terms of pictures are alike) and the quality stage, and each
+through the recording stage (made-up pictures, so that the terms of pictures are alike) and the quality stage, and each
 teaches the policy of `bench/episodes/policy.py`, which is tried from the same held-out starts. The terms of the score
 and their bounds were written (git log of `stages/quality/training.py`) before the first success was measured.
 """
@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 from bench.episodes.policy import Shown, demonstrations, evaluated, made_episodes, scene_and_task
 from bench.rows import Row
 from bench.spine.settle import scratch
-from blueprint.backends.renderer_mujoco import RendererMujoco
+from blueprint.backends.renderer_mock import RendererMock
 from blueprint.model.artifacts import Episodes, Quality, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord
 from blueprint.model.task import Task
@@ -130,7 +130,7 @@ class Pool:
         if not (root / "recording/artifact.json").exists():
             (root / "recording").mkdir(exist_ok=True)
             cfg = RecordingConfig(width=32, height=32, samples=1, depth=False, segmentation=False, cameras=("scene",))
-            recording(place, pooled, RendererMujoco(), cfg, root / "recording").save(root / "recording")
+            recording(place, pooled, RendererMock(), cfg, root / "recording").save(root / "recording")
         drawn = Recording.load(root / "recording")
         return Pool(root, pooled, drawn, kinds["shown"], kinds["narrow"], kinds["failing"])
 
