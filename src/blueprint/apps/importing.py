@@ -89,9 +89,7 @@ def _sayings(root: Path) -> Iterator[str]:
 
 def _own_certificate(root: Path, keys: Sequence[Path] | None) -> dict[str, Any] | None:
     """Of ours, if there is one. Raises IntegrityError when it does not hold."""
-    try:
-        verify.envelope_of(root)
-    except verify.Refused:
+    if not any((folder / verify.ENVELOPE).is_file() for folder in (root, root.parent)):
         return None
     try:
         return dict(verify.verify(root, trusted_keys(keys), "development").predicate)
