@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -19,9 +20,10 @@ Array = NDArray[np.float32]
 Triangles = tuple[Array | None, NDArray[np.int32]]  # vertices (None = those of the part) and faces
 
 TEXTURE_SIZE = 1024  # pixels per side at most: all pictures of a scene are layers of one size
-PICTURES, SHADOWS, PLAIN, MORE, DEPTHS, SKY, SCRATCH = range(7)  # texture units
+PICTURES, SHADOWS, DARK, DEPTHS, SKY, SCRATCH = range(6)  # texture units
 
 
+@cache
 def gl() -> Any:
     """PyOpenGL; importable only where its drivers are."""
     return import_module("OpenGL.GL")
@@ -118,7 +120,7 @@ class Meshes:
         indices = np.concatenate(faces).astype(np.uint32)
         self._array = GL.glGenVertexArrays(1)
         GL.glBindVertexArray(self._array)
-        vertex, index, self._poses, self._materials, self._tiles = GL.glGenBuffers(5)
+        vertex, index, self._poses, materials, self._frame, self._tiles = GL.glGenBuffers(6)
         GL.glBindBuffer(GL.GL_ARRAY_BUFFER, vertex)
         GL.glBufferData(GL.GL_ARRAY_BUFFER, rows.nbytes, rows, GL.GL_STATIC_DRAW)
         GL.glBindBuffer(GL.GL_ELEMENT_ARRAY_BUFFER, index)
@@ -131,21 +133,24 @@ class Meshes:
         table = np.array(
             [[*p.rgb, p.emission, p.specular, p.shininess, p.body / 255, p.endless] for p in parts], np.float32
         )
-        for slot, buffer, data in ((0, self._poses, None), (1, self._materials, table)):
+        most = render_shaders.PARTS
+        blocks = ((self._poses, 3 * most), (materials, 2 * most), (self._frame, 5 + render_shaders.LIGHTS))
+        for slot, (buffer, rows) in enumerate(blocks):
             GL.glBindBuffer(GL.GL_UNIFORM_BUFFER, buffer)
-            rows = np.zeros((render_shaders.PARTS, 12 if data is None else 8), np.float32)
-            rows[: len(parts)] = 0 if data is None else data
-            GL.glBufferData(GL.GL_UNIFORM_BUFFER, rows.nbytes, rows, GL.GL_DYNAMIC_DRAW)
+            GL.glBufferData(GL.GL_UNIFORM_BUFFER, 16 * rows, None, GL.GL_DYNAMIC_DRAW)
             GL.glBindBufferBase(GL.GL_UNIFORM_BUFFER, slot, buffer)
+        _fill(materials, table)
 
     def place(self, poses: Array) -> None:
         """poses: (parts, 3, 4) [R | t], geom -> world."""
-        GL = gl()
-        GL.glBindBuffer(GL.GL_UNIFORM_BUFFER, self._poses)
-        GL.glBufferSubData(GL.GL_UNIFORM_BUFFER, 0, poses.nbytes, poses)
+        _fill(self._poses, poses)
+
+    def see(self, frame: Array) -> None:
+        """frame: (5 + lights, 4) world -> clip; the eye, 1; where each light is, see `render_shaders`."""
+        _fill(self._frame, frame)
 
     def tiles(self, corners: Array) -> None:
-        """corners: (N, 2) of the squares that `render_shaders.still` fills."""
+        """corners: (N, 2) of the squares that `render_shaders.darken` fills."""
         GL = gl()
         GL.glBindBuffer(GL.GL_SHADER_STORAGE_BUFFER, self._tiles)
         rows = np.ascontiguousarray(corners)
@@ -190,6 +195,11 @@ class Target:
         GL.glViewport(0, 0, self.width, self.height)
         if clear:
             GL.glClear(GL.GL_COLOR_BUFFER_BIT | GL.GL_DEPTH_BUFFER_BIT)
+
+    def fill(self, depth: float) -> None:
+        GL = gl()
+        self.begin(clear=False)
+        GL.glClearBufferfv(GL.GL_DEPTH, 0, [depth])
 
     def read_color(self) -> NDArray[np.uint8]:
         """(H, W, 4), overwritten by the next reading."""
@@ -283,6 +293,12 @@ def sky_cube(faces: list[NDArray[np.uint8]]) -> None:
         GL.glTexParameteri(GL.GL_TEXTURE_CUBE_MAP, name, GL.GL_LINEAR)
     for name in (GL.GL_TEXTURE_WRAP_S, GL.GL_TEXTURE_WRAP_T, GL.GL_TEXTURE_WRAP_R):
         GL.glTexParameteri(GL.GL_TEXTURE_CUBE_MAP, name, GL.GL_CLAMP_TO_EDGE)
+
+
+def _fill(block: int, rows: Array) -> None:
+    GL, rows = gl(), np.ascontiguousarray(rows, np.float32)
+    GL.glBindBuffer(GL.GL_UNIFORM_BUFFER, block)
+    GL.glBufferSubData(GL.GL_UNIFORM_BUFFER, 0, rows.nbytes, rows)
 
 
 def _texture(kind: int, width: int, height: int, channels: int, number: int) -> int:

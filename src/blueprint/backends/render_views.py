@@ -70,6 +70,32 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class Lens:
+    """What a picture has of its camera. clip: camera -> clip; unclip: (column, row, depth, 1) of a pixel -> camera
+
+    rays: (column, row, 1) -> direction in the camera
+    """
+
+    clip: Array
+    unclip: Array
+    rays: Array
+
+    @classmethod
+    def of(cls, camera: Camera, scale: int, near: float, far: float) -> Lens:
+        """scale: pixels per pixel of the camera, along each axis; their centres lie at half numbers."""
+        width, height = scale * camera.width, scale * camera.height
+        K = np.array([[camera.fx, 0, camera.cx + 0.5], [0, camera.fy, camera.cy + 0.5], [0, 0, 1 / scale]]) * scale
+        clip = np.zeros((4, 4))
+        clip[0, :3] = 2 * K[0] / width - K[2]
+        clip[1, :3] = K[2] - 2 * K[1] / height
+        clip[2] = [0, 0, -near / (far - near), near * far / (far - near)]
+        clip[3, 2] = 1
+        ndc = np.diag([2 / width, -2 / height, 1.0, 1.0])
+        ndc[:2, 3] = -1, 1
+        return cls(clip, np.linalg.inv(clip) @ ndc, np.linalg.inv(K))
+
+
+@dataclass(frozen=True)
 class Frame:
     """How one picture is projected.
 
@@ -84,22 +110,13 @@ class Frame:
     forward: Array
 
     @classmethod
-    def of(cls, camera: Camera, pose: Array, near: float, far: float) -> Frame:
-        """Pixel centres lie at half numbers, as OpenGL counts."""
+    def of(cls, lens: Lens, pose: Array) -> Frame:
+        """pose: (3, 4) [R | t], camera -> world."""
         R, eye = pose[:, :3], pose[:, 3]
-        K = np.array([[camera.fx, 0, camera.cx + 0.5], [0, camera.fy, camera.cy + 0.5], [0, 0, 1.0]])
-        clip = np.zeros((4, 4))
-        clip[0, :3] = 2 * K[0] / camera.width - K[2]
-        clip[1, :3] = K[2] - 2 * K[1] / camera.height
-        clip[2] = [0, 0, -near / (far - near), near * far / (far - near)]
-        clip[3, 2] = 1
-        view = np.eye(4)
+        view, back = np.eye(4), np.eye(4)
         view[:3, :3], view[:3, 3] = R.T, -R.T @ eye
-        project = clip @ view
-        ndc = np.diag([2 / camera.width, -2 / camera.height, 1.0, 1.0])
-        ndc[:2, 3] = -1, 1
-        world, direction = np.linalg.inv(project) @ ndc, R @ np.linalg.inv(K)
-        return cls(project, world.astype(float), direction.astype(float), eye, R[:, 2])
+        back[:3] = pose
+        return cls(lens.clip @ view, back @ lens.unclip, R @ lens.rays, eye, R[:, 2])
 
 
 @dataclass(frozen=True)
@@ -132,20 +149,8 @@ class View:
         ]
         return cls(motion, camera, None, everything, faces)
 
-    def frame(self, t: int, scale: int, near: float, far: float) -> Frame:
-        """scale: pixels per pixel of the camera, along each axis."""
-        camera = self.motion.cameras[self.camera]
-        fine = camera.model_copy(
-            update={
-                "width": camera.width * scale,
-                "height": camera.height * scale,
-                "fx": camera.fx * scale,
-                "fy": camera.fy * scale,
-                "cx": (camera.cx + 0.5) * scale - 0.5,
-                "cy": (camera.cy + 0.5) * scale - 0.5,
-            }
-        )
-        return Frame.of(fine, self.motion.camera_poses[t, self.camera], near, far)
+    def frame(self, t: int, lens: Lens) -> Frame:
+        return Frame.of(lens, self.motion.camera_poses[t, self.camera])
 
     def order(self, t: int) -> NDArray[np.int64]:
         """The parts that may be in the picture in state t, by their far ends: a table comes after what is on it."""
@@ -315,9 +320,11 @@ class Shadow:
 class Squares:
     """Squares of a picture, and where what is seen in them lies in the shadow map.
 
-    low, high: (rows, columns, 2) bounds of each square in the map; corners: (P, 8, 3) of the parts' boxes
+    at: (S, 2) column and row of each; low, high: (4, S) its bounds in the map, along x, y, x + y and x - y
+    corners: (P, 8, 3) of the parts' boxes
     """
 
+    at: NDArray[np.float32]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     corners: NDArray[np.float32]
@@ -328,23 +335,32 @@ class Squares:
         height, width = depths.shape
         v, u = np.mgrid[0:height, 0:width] + 0.5
         seen = np.stack([u, v, depths, np.ones_like(u)], axis=-1) @ (shadow.sample @ frame.world).T
-        map_xy = seen[..., :2] / seen[..., 3:]
+        along = _four_ways(seen[..., 0] / seen[..., 3], seen[..., 1] / seen[..., 3])
         rows, columns = -(-height // TILE), -(-width // TILE)
-        padded = np.pad(map_xy, ((0, rows * TILE - height), (0, columns * TILE - width), (0, 0)), mode="edge")
-        blocks = padded.reshape(rows, TILE, columns, TILE, 2)
+        padded = np.pad(along, ((0, 0), (0, rows * TILE - height), (0, columns * TILE - width)), mode="edge")
+        blocks = padded.reshape(4, rows, TILE, columns, TILE)
         unit = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), axis=-1).reshape(8, 3)
         low, high = (np.array([bound(part.vertices, axis=0) for part in parts]) for bound in (np.min, np.max))
         corners = low[:, None] + unit * (high - low)[:, None]
-        bounds = (blocks.min(axis=(1, 3)), blocks.max(axis=(1, 3)), corners)
-        return cls(*(array.astype(np.float32) for array in bounds))
+        at = np.argwhere(np.ones((rows, columns)))[:, ::-1]
+        bounds = (bound(axis=(2, 4)).reshape(4, -1) for bound in (blocks.min, blocks.max))
+        return cls(*(np.ascontiguousarray(array, np.float32) for array in (at, *bounds, corners)))
 
     def shaded(self, poses: NDArray[np.float32], parts: NDArray[np.int64], shadow: Shadow) -> NDArray[np.float32]:
         """(N, 2) column and row of the squares on which parts at these poses (P, 3, 4) may throw a shadow."""
         sample = shadow.sample.astype(np.float32)
-        points = self.corners[parts] @ np.swapaxes(poses[parts, :, :3], 1, 2) + poses[parts, None, :, 3]
-        seen = points @ sample[:, :3].T + sample[:, 3]
-        map_xy = seen[..., :2] / np.maximum(seen[..., 3:], np.float32(1e-6))
-        low, high = (bound(axis=1)[:, None, None] for bound in (map_xy.min, map_xy.max))
-        texel = np.float32(2 / SHADOW_MAP)
-        meets = ((low - texel < self.high) & (high + texel > self.low)).all(axis=-1).any(axis=0)
-        return np.argwhere(meets)[:, ::-1].astype(np.float32)
+        turned = sample[:, :3] @ poses[parts]
+        seen = self.corners[parts] @ np.swapaxes(turned[..., :3], 1, 2) + (turned[..., 3] + sample[:, 3])[:, None]
+        depth = np.maximum(seen[..., 3], np.float32(1e-6))
+        along = _four_ways(seen[..., 0] / depth, seen[..., 1] / depth)
+        texels = np.float32(2 * np.sqrt(2) / SHADOW_MAP)
+        low, high = along.min(axis=2) - texels, along.max(axis=2) + texels
+        meets = np.ones((len(parts), len(self.at)), bool)
+        for k in range(4):
+            meets &= low[k][:, None] < self.high[k]
+            meets &= high[k][:, None] > self.low[k]
+        return self.at[meets.any(axis=0)]
+
+
+def _four_ways(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.stack([x, y, x + y, x - y])
