@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -365,6 +366,16 @@ def test_the_file_says_what_it_is(hdf5_file: Path, wanted: dict[int, dict[str, n
     assert about["actions"]["min"] == actions.min(axis=0).tolist()
     assert about["actions"]["max"] == actions.max(axis=0).tolist()
     assert about["names"]["action"][-1] == "gripper"
+    assert about["tasks"] == {"task_0": "move it"}
+
+
+def test_states_of_another_episode_are_an_error(source: ForeignDataset, tmp_path: Path) -> None:
+    pytest.importorskip("h5py", reason="needs the extra hdf5")
+    shutil.copytree(source.root, tmp_path / "mixed")
+    states = tmp_path / "mixed/sidecar/privileged_state"
+    shutil.copyfile(states / "000001.npz", states / "000000.npz")
+    with pytest.raises(IntegrityError, match="another length"):
+        exports.write(open_dataset(tmp_path / "mixed"), tmp_path, "hdf5")
 
 
 @pytest.mark.parametrize("target", ["hdf5", "rlds"])

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from blueprint.core.errors import BackendError
+from blueprint.core.errors import BackendError, IntegrityError
+from blueprint.formats.arrays import npz_frames
 from blueprint.formats.exports import Converted
 from blueprint.formats.lerobot_read import ForeignDataset
 from blueprint.formats.steps import Demo, demos, origin, pictures
@@ -31,6 +32,7 @@ def write(dataset: ForeignDataset, out: Path) -> Converted:
     done, filters, low, high = Converted(), dict[str, list[str]](), np.inf, -np.inf
     robot = str(dataset.info.get("robot_type") or "unknown")
     about: dict[str, Any] = origin(dataset) | {"next_obs": "the next step's obs; at the last step its own, repeated"}
+    about["tasks"] = {f"task_{number}": text for number, text in dataset.tasks.items()}
     with h5py.File(out / FILE, "w") as file:
         data = file.create_group("data")
         # "type" is none of robomimic's simulators: it can train on this, but has nothing to roll out in
@@ -81,7 +83,8 @@ def _write_states(group: Any, dataset: ForeignDataset, demo: Demo) -> None:
     """Time, qpos and qvel, as MuJoCo flattens a state; none where the sidecar has none."""
     path = dataset.root / f"sidecar/privileged_state/{demo.episode.index:06d}.npz"
     if path.is_file():
-        with np.load(path, allow_pickle=False) as found:
-            seconds = np.arange(demo.episode.length)[:, None] / dataset.fps
-            group["states"] = np.concatenate([seconds, found["qpos"], found["qvel"]], axis=1)
+        frames = npz_frames(path, "qpos", "qvel")
+        group["states"] = [np.r_[k / dataset.fps, frame["qpos"], frame["qvel"]] for k, frame in enumerate(frames)]
+        if len(group["states"]) != demo.episode.length:
+            raise IntegrityError(f"{path} is of another length than the episode ({demo.episode.length})")
         group["states"].attrs["layout"] = "time [s], qpos, qvel"
