@@ -92,7 +92,7 @@ class Lens:
         clip[3, 2] = 1
         ndc = np.diag([2 / width, -2 / height, 1.0, 1.0])
         ndc[:2, 3] = -1, 1
-        return cls(clip, np.linalg.inv(clip) @ ndc, np.linalg.inv(K))
+        return cls(clip, np.linalg.solve(clip, ndc).astype(float), np.linalg.inv(K).astype(float))
 
 
 @dataclass(frozen=True)
@@ -362,5 +362,5 @@ class Squares:
         return self.at[meets.any(axis=0)]
 
 
-def _four_ways(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+def _four_ways(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
     return np.stack([x, y, x + y, x - y])
