@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 from bench.trust.defects import Draft
 
@@ -281,6 +282,24 @@ def test_depth_in_a_video_is_refused(source: ForeignDataset) -> None:
     features = source.features | {name: source.features[name] | {"info": {"is_depth_map": True}}}
     with pytest.raises(InputError, match="depth"):
         steps.pictures(replace(source, features=features), next(source.episodes()))
+
+
+def test_pictures_in_the_table_are_pictures(source: ForeignDataset) -> None:
+    """As older datasets keep them, each a coded file in its row."""
+    given = np.random.default_rng(0).integers(0, 256, (12, 8, 6, 3), dtype=np.uint8)
+    cells = [{"bytes": cv2.imencode(".png", picture[..., ::-1])[1].tobytes(), "path": "x.png"} for picture in given]
+
+    class Stored(ForeignDataset):
+        def rows(self, episode):
+            return pa.table({"observation.image.top": cells})
+
+    features = source.features | {"observation.image.top": {"dtype": "image", "shape": [8, 6, 3]}}
+    dataset = Stored(
+        **{name: getattr(source, name) for name in ForeignDataset.__dataclass_fields__} | {"features": features}
+    )
+    shown = steps.pictures(dataset, next(source.episodes()))
+    assert np.array_equal(list(shown["top_image"]), given)
+    assert set(shown) == {"top_image", "scene_image", "wrist_image"}
 
 
 def test_names_too_alike_are_refused(source: ForeignDataset) -> None:
