@@ -116,7 +116,7 @@ def test_a_planned_step_follows_its_target(bench: tuple[TaskScene, Trials]) -> N
     moved = end.copy()
     moved[:2, 3] += [0.004, -0.003]
     again = way.again(cell.with_pose(start, target, moved))
-    assert again is not None
+    assert again is not None and again.end is not None
     np.testing.assert_allclose(again.end, moved, atol=1e-9)
     lifted = cell.pose(start, CAN)
     lifted[2, 3] += 0.01
