@@ -28,7 +28,7 @@ ENVELOPE = "certificate.dsse.json"  # in the dataset's root, or beside the datas
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://blueprintpipeline.dev/quality-certificate/v1"
-MOST_ENVELOPE_BYTES = 256 * 2**20
+MOST_ENVELOPE_BYTES = 2**30
 
 LEVELS = ("unsuitable", "development_only", "physics_verified", "production_training")  # lowest first
 KNOWN_SENSORS = ("isaac_sim_replicator", "mujoco")

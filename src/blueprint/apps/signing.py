@@ -54,9 +54,7 @@ def envelope(certificate: Mapping[str, Any], signer: Signer) -> bytes:
     content = {
         "payloadType": verify.PAYLOAD_TYPE,
         "payload": base64.b64encode(payload).decode(),
-        "signatures": [
-            {"keyid": verify.key_id(signer.public_key), "sig": base64.b64encode(signature).decode()},
-        ],
+        "signatures": [{"keyid": verify.key_id(signer.public_key), "sig": base64.b64encode(signature).decode()}],
     }
     return (json.dumps(content, indent=1) + "\n").encode()
 
