@@ -38,7 +38,7 @@ Spoil = Callable[[Array, np.random.Generator], Array]  # of the actions (T, n + 
 
 SCENES = {  # capture and task; the second was not looked at while the terms were written
     "development": ("posecnn_ycb_1", "lift-tomato_soup_can"),
-    "held_out": ("posecnn_ycb_3", ""),
+    "held_out": ("posecnn_ycb_3", "lift-potted_meat_can"),
 }
 SHOWN, USUAL, STARTS = 500, 200, 100
 NARROW_M, NARROW_DEG = 0.008, 5.0  # against 0.03 and 20
