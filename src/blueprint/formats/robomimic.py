@@ -18,8 +18,6 @@ from blueprint.formats.exports import Converted
 from blueprint.formats.lerobot_read import ForeignDataset
 from blueprint.formats.steps import Demo, demos, origin, pictures
 
-FILE = "demos.hdf5"
-MASKS = {"train": "train", "val": "valid", "test": "test"}  # parts of sidecar/splits.json
 RANGE = "as recorded; beyond [-1, 1] robomimic needs the normalization min_max"
 
 
@@ -33,15 +31,16 @@ def write(dataset: ForeignDataset, out: Path) -> Converted:
     robot = str(dataset.info.get("robot_type") or "unknown")
     about: dict[str, Any] = origin(dataset) | {"next_obs": "the next step's obs; at the last step its own, repeated"}
     about["tasks"] = {f"task_{number}": text for number, text in dataset.tasks.items()}
-    with h5py.File(out / FILE, "w") as file:
+    with h5py.File(out / "demos.hdf5", "w") as file:
         data = file.create_group("data")
         # "type" is none of robomimic's simulators: it can train on this, but has nothing to roll out in
         data.attrs["env_args"] = json.dumps({"env_name": robot, "type": "blueprint", "env_kwargs": {}})
         for demo in demos(dataset):
             name = f"demo_{demo.episode.index}"
             _write_demo(h5py, data.create_group(name), dataset, demo)
-            # robomimic takes one text for all that a filter key chooses, so each has a key
-            for key in (MASKS[demo.part], *(f"task_{number}" for number in np.unique(demo.columns["task_index"]))):
+            # robomimic takes one text for all that a filter key chooses, so each text has one
+            tasks = [f"task_{number}" for number in np.unique(demo.columns["task_index"])]
+            for key in ("valid" if demo.part == "val" else demo.part, *tasks):
                 filters.setdefault(key, []).append(name)
             low, high = np.minimum(low, demo.action.min(axis=0)), np.maximum(high, demo.action.max(axis=0))
             done.episodes, done.frames = done.episodes + 1, done.frames + demo.episode.length
@@ -57,14 +56,12 @@ def _write_demo(h5py: Any, group: Any, dataset: ForeignDataset, demo: Demo) -> N
     count = demo.episode.length
     group.attrs["num_samples"] = count
     group.attrs["lang"] = demo.texts[0]
-    group.attrs["ep_meta"] = json.dumps({"lang": demo.texts[0]})  # where RoboCasa keeps it
     group.attrs["rewards_from"] = demo.rewarded
     group["actions"], group["rewards"] = demo.action, demo.reward
     group["dones"] = demo.done.astype(np.int64)
-    for name, values in demo.observation.items():
-        group[f"obs/{name}"] = values
-    for name, values in demo.columns.items():
-        group[f"columns/{name}"] = values
+    for above, tree in (("obs", demo.observation), ("columns", demo.columns)):
+        for name, values in tree.items():
+            group[f"{above}/{name}"] = values
     for key, seen in pictures(dataset, demo.episode).items():
         stored = None
         for frame, picture in enumerate(seen):
@@ -76,15 +73,10 @@ def _write_demo(h5py: Any, group: Any, dataset: ForeignDataset, demo: Demo) -> N
         layout, source = h5py.VirtualLayout(values.shape, values.dtype), h5py.VirtualSource(values)
         layout[: count - 1], layout[count - 1] = source[1:], source[count - 1]
         group.create_virtual_dataset(f"next_obs/{name}", layout)
-    _write_states(group, dataset, demo)
-
-
-def _write_states(group: Any, dataset: ForeignDataset, demo: Demo) -> None:
-    """Time, qpos and qvel, as MuJoCo flattens a state; none where the sidecar has none."""
     path = dataset.root / f"sidecar/privileged_state/{demo.episode.index:06d}.npz"
-    if path.is_file():
+    if path.is_file():  # the whole simulation, as MuJoCo flattens it
         frames = npz_frames(path, "qpos", "qvel")
         group["states"] = [np.r_[k / dataset.fps, frame["qpos"], frame["qvel"]] for k, frame in enumerate(frames)]
-        if len(group["states"]) != demo.episode.length:
-            raise IntegrityError(f"{path} is of another length than the episode ({demo.episode.length})")
         group["states"].attrs["layout"] = "time [s], qpos, qvel"
+        if len(group["states"]) != count:
+            raise IntegrityError(f"{path} is of another length than the episode ({count})")

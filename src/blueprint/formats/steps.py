@@ -97,8 +97,8 @@ def origin(dataset: ForeignDataset) -> dict[str, Any]:
     path = dataset.root / "sidecar/scene.json"
     scene = read_json(path) if path.is_file() else {}
     names = {name: dataset.features[name].get("names") for name in (ACTION, *_keys(dataset)) if name in dataset.columns}
-    where = {"format": f"LeRobot {dataset.version}", "fps": dataset.fps, "robot_type": dataset.info.get("robot_type")}
-    return where | {"names": names} | {key: scene[key] for key in _ORIGIN if key in scene}
+    about = {"format": f"LeRobot {dataset.version}", "fps": dataset.fps, "robot_type": dataset.info.get("robot_type")}
+    return about | {"names": names} | {key: scene[key] for key in _ORIGIN if key in scene}
 
 
 def _keys(dataset: ForeignDataset) -> dict[str, str]:
