@@ -378,7 +378,7 @@ def test_the_file_says_what_it_is(hdf5_file: Path, wanted: dict[int, dict[str, n
     import h5py
 
     with h5py.File(hdf5_file) as file:
-        env, about = (json.loads(file["data"].attrs[name]) for name in ("env_args", "about"))
+        env, about = json.loads(file["data"].attrs["env_args"]), json.loads(file["about"][()])
     assert env == {"env_name": "toy", "type": "blueprint", "env_kwargs": {}}
     assert about["sensor_source"] == "mock"
     actions = np.concatenate([values["action"] for values in wanted.values()])

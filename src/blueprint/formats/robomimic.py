@@ -46,7 +46,7 @@ def write(dataset: ForeignDataset, out: Path) -> Converted:
             done.episodes, done.frames = done.episodes + 1, done.frames + demo.episode.length
         data.attrs["total"] = done.frames
         about["actions"] = {"min": np.ravel(low).tolist(), "max": np.ravel(high).tolist(), "note": RANGE}
-        data.attrs["about"] = json.dumps(about)
+        file["about"] = json.dumps(about)  # an attribute holds 64 KB only
         for key, names in filters.items():
             file[f"mask/{key}"] = np.array(names, dtype="S")
     return done
