@@ -74,7 +74,11 @@ def rows(keep: Path | None = None, scenes: Sequence[str] = tuple(SCENES), plot: 
         measured = f"Spearman {rank:.3f} (p = {chance:.4f})"
         yield Row(f"score against success, {scene}", measured, f">= {BOUND}", rank >= BOUND)
         if plot:
-            scatter(found, measured, plot.with_stem(f"{plot.stem}_{scene}"))
+            scatter(
+                found,
+                f"{measured}: {SCENES[scene][1]}, {STARTS} held-out starts",
+                plot.with_stem(f"{plot.stem}_{scene}"),
+            )
 
 
 def outcomes(scene: str, folder: Path) -> list[Outcome]:
@@ -224,10 +228,18 @@ def scatter(found: Sequence[Outcome], title: str, path: Path) -> None:
         cv2.line(picture, pixel(0, tick), pixel(1, tick), (225, 225, 225), 1)
         write(f"{tick:.1f}", (pixel(tick, 0)[0] - 10, SIDE - EDGE + 18))
         write(f"{tick:.1f}", (EDGE - 32, pixel(0, tick)[1] + 4))
-    for one in found:
+    taken: list[tuple[int, int]] = []
+    for one in sorted(found, key=lambda one: one.score):
         x, y = pixel(one.score, one.success)
         cv2.circle(picture, (x, y), 5, (160, 80, 20), -1, cv2.LINE_AA)
-        write(one.name, (x + 9 if one.score < 0.6 else x - 9 - round(7.2 * len(one.name)), y - 7))
+        left = x + 9 if one.score < 0.6 else x - 9 - round(7.2 * len(one.name))
+        free = [
+            y + step
+            for step in (-7, 18, -22, 33, -37)
+            if not any(abs(left - other) < SIDE // 3 and abs(y + step - height) < 14 for other, height in taken)
+        ]
+        taken.append((left, free[0] if free else y))
+        write(one.name, taken[-1])
     write(title, (EDGE, 32), 0.5)
     write("training score of the certificate", (SIDE // 2 - 110, SIDE - 14))
     write("success", (6, EDGE - 14))
