@@ -38,6 +38,7 @@ MARGIN = 0.02  # share of a joint's half range that a stroke keeps from the arm'
 SWINGS = (1.0, 0.5, 0.0)  # how much of the part's turning the hand takes part in
 PROGRESS = 0.25  # of what is left to do, below which a stroke is not worth it
 NUDGES, NUDGE_M = 10, 0.0025
+GIVE_M = 0.003  # room behind a button: servos stay that far behind against its spring, and are nudged on
 FOLLOW_SPEED, PRESS_SPEED = 0.10, 0.05  # of the tool [m/s]
 
 
@@ -130,6 +131,11 @@ def _stroke(skills: Skills, part: Jointed, qpos: Array, contact: Contact, value:
             break
         path.append(joints)
         values.append(float(v))
+    if part.kind == "button":
+        further = tool_at(contact, part, qpos, value + float(np.sign(value - start)) * GIVE_M, swing)
+        joints = arm.solve(further, path[-1], iterations=15)
+        if values[-1] != value or joints is None or not touches_only(world, joints, opening, part):
+            return None
     while len(path) > 2:
         away = _away(skills, world, part, qpos, contact, path[-1], values[-1])
         if away is not None:
