@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED := 1
 
-.PHONY: env demo test check bars-spine bars-scenes bars-episodes bars-trust test-lerobot clean
+.PHONY: env demo test check bars-spine bars-scenes bars-episodes bars-trust test-lerobot test-exports clean
 
 env: $(VENV)/.runtime
 
@@ -51,6 +51,18 @@ test-lerobot: $(VENV)/.dev $(VENV)-lerobot/.ready
 
 $(VENV)-lerobot/.ready: requirements-lerobot.lock tests/lerobot/install.py
 	$(PYTHON) tests/lerobot/install.py $(VENV)-lerobot requirements-lerobot.lock
+
+# robomimic and TensorFlow Datasets, each in its own environment, read what `blueprint convert` writes
+test-exports: $(VENV)/.dev $(VENV)-robomimic/.ready $(VENV)-tfds/.ready
+	$(BIN)/pytest -rs tests/formats/test_export_demos.py
+
+$(VENV)-robomimic/.ready: requirements-robomimic.lock tests/lerobot/install.py
+	$(PYTHON) tests/lerobot/install.py $(VENV)-robomimic requirements-robomimic.lock
+
+$(VENV)-tfds/.ready: requirements-tfds.lock
+	$(PYTHON) -m venv --clear $(VENV)-tfds
+	$(VENV)-tfds/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-tfds.lock
+	touch $@
 
 clean:
 	rm -rf $(VENV) out

@@ -9,7 +9,7 @@ import sys
 
 from bench.bars import run
 
-GROUPS = ("refusals", "tampering", "defects", "conversion", "check_growth")
+GROUPS = ("refusals", "tampering", "defects", "conversion", "check_growth", "readers")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def test_the_readme_is_short_and_has_a_small_picture() -> None:
 def test_every_command_shown_is_one(page: Path) -> None:
     """`blueprint NAME ...` in a document parses down to its options."""
     known = set(cli._parser()._subparsers._group_actions[0].choices)  # type: ignore[union-attr]
-    for name in re.findall(r"(?:^|`)blueprint ([a-z]+)", page.read_text(), re.MULTILINE):
+    for name in re.findall(r"(?:^|`)blueprint ([a-z-]+)", page.read_text(), re.MULTILINE):
         assert name in known, f"{page.name}: blueprint {name}"
 
 

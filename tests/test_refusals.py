@@ -19,6 +19,8 @@ import toy_stream
 import toy_whole
 from blueprint import verify
 from blueprint.apps import delivery, signing
+from blueprint.apps.importing import Stated, import_dataset
+from blueprint.apps.signing import chosen_signer
 from blueprint.apps.stream import StreamOptions, create_app
 from blueprint.backends.signer_file import SignerFile, create_key
 from blueprint.client.frames import admitted
@@ -28,6 +30,7 @@ from blueprint.core.store import RECEIPT_FILE
 from blueprint.model.artifacts import Recording
 from blueprint.pipeline import STAGES
 from blueprint.stages.certificate import ORDER, CertificateConfig, certificate, rule
+from formats.lerobot_toys import make_dataset
 from toy_signed import CONTENT, POLICY, sign
 
 REAL = CONTENT["frames"][0]
@@ -168,6 +171,9 @@ DATASETS: dict[str, tuple[Change, str, str]] = {
     "one episode that was not verified": (
         signed_with(episodes=[FIRST, SECOND | {"verified": False}]), POLICY, "episodes 1 were not verified",
     ),
+    "one episode of which nobody knows whether it succeeded": (
+        signed_with(episodes=[FIRST, SECOND | {"success": None}]), POLICY, "episodes 1 were not verified",
+    ),
     "one made-up episode": (
         signed_with(episodes=[FIRST, SECOND | {"sensor_source": "mock"}]), "development", "sensor data is made up",
     ),
@@ -299,6 +305,27 @@ def test_failed_attempts_beside_the_demonstrations_certificate(signed: Path, sig
     renamed = failures.rename(signed)
     with pytest.raises(verify.Refused, match=r"videos/a/0\.mp4 was changed"):
         verify.verify(renamed, [signer.public_key], "development")
+
+
+# ------------------------------------------------------------------ foreign episodes
+
+
+@pytest.mark.parametrize("policy", ["production", "physics_verified"])
+@pytest.mark.parametrize("stated", ["isaac_sim_replicator", "mujoco", "a webcam"])
+def test_imported_episodes(tmp_path: Path, stated: str, policy: str) -> None:
+    """Whatever is said of what made them."""
+    theirs = make_dataset(tmp_path / "theirs")
+    import_dataset(theirs, tmp_path / "ours", Stated(stated, "CC0-1.0"))
+    for take in (verify.verify, lambda *given: admitted(given[0], given[2], given[1])):
+        with pytest.raises(verify.Refused, match="training suitability is development_only"):
+            take(tmp_path / "ours", [chosen_signer().public_key], policy)
+
+
+def test_imported_episodes_that_are_made_up(tmp_path: Path) -> None:
+    theirs = make_dataset(tmp_path / "theirs")
+    (theirs / "manifest.json").write_text('{"sensor_source": "mock"}')
+    with pytest.raises(BlueprintError, match="sensor data is made up"):
+        import_dataset(theirs, tmp_path / "ours", Stated("a webcam", "CC0-1.0"))
 
 
 # ------------------------------------------------------------------ before there is a certificate

@@ -28,7 +28,7 @@ ENVELOPE = "certificate.dsse.json"  # in the dataset's root, or beside the datas
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://blueprintpipeline.dev/quality-certificate/v1"
-MOST_ENVELOPE_BYTES = 256 * 2**20
+MOST_ENVELOPE_BYTES = 2**30
 
 LEVELS = ("unsuitable", "development_only", "physics_verified", "production_training")  # lowest first
 KNOWN_SENSORS = ("isaac_sim_replicator", "mujoco")
@@ -217,11 +217,16 @@ def objections(predicate: Mapping[str, Any], policy: str) -> list[str]:
     rule = POLICIES[policy]
     try:
         frames, level = int(predicate["frame_count"]), str(predicate["training_suitability"])
-        parts = {name: _ranges(predicate[name]) for name in ("frames", "episodes")}
+        parts = {
+            name: [(str(e["sensor_source"]), int(e["first_frame"]), int(e["last_frame"])) for e in predicate[name]]
+            for name in ("frames", "episodes")
+        }
         failed = [str(c["text"]) for c in predicate["measurements"] if c["passed"] is False]
         verified = predicate["physics_verified"] is True
-        tried = [int(e["episode"]) for e in predicate["episodes"] if e["success"] is not True]
-        doubted = [int(e["episode"]) for e in predicate["episodes"] if e["verified"] is not True]
+        tried = [int(e["episode"]) for e in predicate["episodes"] if e["success"] is False]
+        doubted = [
+            int(e["episode"]) for e in predicate["episodes"] if not (e["verified"] is True and e["success"] is True)
+        ]
         rights = commercial_use(str(i["commercial"]) for i in predicate["inputs"])
         told = predicate["commercial_use"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -245,10 +250,6 @@ def objections(predicate: Mapping[str, Any], policy: str) -> list[str]:
     return found
 
 
-def _ranges(entries: Any) -> list[tuple[str, int, int]]:
-    return [(str(e["sensor_source"]), int(e["first_frame"]), int(e["last_frame"])) for e in entries]
-
-
 def _unverified(policy: str, verified: bool, failed: list[str], tried: list[int], doubted: list[int]) -> list[str]:
     """failed: checks that do not hold; tried, doubted: episodes that failed, that were not verified"""
     found = []
@@ -256,15 +257,11 @@ def _unverified(policy: str, verified: bool, failed: list[str], tried: list[int]
         found.append(f"physics and success were not verified; policy {policy} needs that")
     if failed:
         found.append(f"checks failed: {', '.join(failed[:3])}")
-    if tried:
-        found.append(f"episodes {_few(tried)} are failed attempts; policy {policy} releases demonstrations only")
-    if doubted:
-        found.append(f"episodes {_few(doubted)} were not verified; policy {policy} needs that")
+    for numbers, said in ((tried, "are failed attempts"), (doubted, "were not verified")):
+        if numbers:
+            more = ", ..." if len(numbers) > 3 else ""
+            found.append(f"episodes {', '.join(map(str, numbers[:3]))}{more} {said}; policy {policy} takes no such")
     return found
-
-
-def _few(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers[:3])) + (", ..." if len(numbers) > 3 else "")
 
 
 def commercial_use(verdicts: Iterable[str]) -> Literal["yes", "no", "unknown"]:

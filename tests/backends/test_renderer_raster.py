@@ -12,6 +12,7 @@ from skimage.metrics import structural_similarity
 
 from blueprint.backends.protocols import Images, Renderer
 from blueprint.backends.render_look import PATTERNS
+from blueprint.backends.render_views import Backdrop
 from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.backends.renderer_raster import RendererRaster
 from blueprint.core.errors import BackendError, InputError
@@ -130,6 +131,32 @@ def test_what_moves_throws_its_shadow_on_what_stands_still(model: Path) -> None:
         places = [np.argwhere(one).mean(0) for one in shade if one.sum() > 30]
         assert len(places) > 2
         assert np.ptp(places, axis=0).max() > 10, "shadows move with the hand"
+
+    forked(model, work)
+
+
+@pytest.mark.parametrize("up", ["0 0.9 0.3", "0 0.3 0.9"])
+def test_what_a_table_hides_is_left_out_unseen(model: Path, up: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The endless floor and the sky are drawn only where the table, and the floor, leave room for them."""
+    endless = SCENE.replace('type="plane" size="3 3 0.1"', 'type="plane" size="0 0 0.1"')
+    model.write_text(endless.replace("shadowclip", 'haze="0.3" shadowclip').replace("0 0.9 0.3", up))
+    qpos = states(model, 12)
+    qpos[:, -2] -= np.linspace(0, 0.6, 12)  # out over the border of the table
+
+    def work() -> None:
+        boxes = []
+        seen = Backdrop.seen
+        with monkeypatch.context() as patched:
+            patched.setattr(Backdrop, "seen", lambda *args: boxes.append(seen(*args)) or boxes[-1])
+            sparing = drawn(RendererRaster(), model, qpos, ("moving",))
+            patched.setattr(Backdrop, "seen", lambda self, frame, poses, width, height: ((0, 0, width, height),) * 2)
+            for a, b in zip(sparing, drawn(RendererRaster(), model, qpos, ("moving",)), strict=True):
+                assert np.array_equal(a["moving"].color, b["moving"].color)
+                assert np.array_equal(a["moving"].depth, b["moving"].depth)
+        floor, sky = (np.array([width * height for *_, width, height in some]) for some in zip(*boxes, strict=True))
+        assert sky.max() < WIDTH * HEIGHT
+        partly = sky if up == "0 0.3 0.9" else floor  # one looks over the horizon
+        assert ((partly > 0) & (partly < WIDTH * HEIGHT)).any()
 
     forked(model, work)
 

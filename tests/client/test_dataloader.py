@@ -74,7 +74,7 @@ def test_every_frame_is_the_one_that_was_written(root: Path, older: Path, versio
 def test_the_splits_are_those_of_the_sidecar(root: Path) -> None:
     for split, episodes in PARTS.items():
         if not episodes:
-            with pytest.raises(InputError, match="no episode in 'test'"):
+            with pytest.raises(InputError, match="no episode in split 'test'"):
                 Frames(root, LoaderConfig(), split)
             continue
         frames = Frames(root, LoaderConfig(cameras=()), split)
@@ -126,7 +126,7 @@ def test_what_the_dataset_does_not_hold_is_refused(root: Path, changes: dict[str
 
 
 def test_a_dataset_without_splits_or_depth_says_so(older: Path) -> None:
-    with pytest.raises(InputError, match="no split 'train'"):
+    with pytest.raises(InputError, match="no episode in split 'train'"):
         Frames(older, LoaderConfig())
     with pytest.raises(InputError, match="no depth"):
         Frames(older, LoaderConfig(depth=True), "all")

@@ -91,24 +91,6 @@ def test_what_is_out_of_reach_has_no_solution(cell: Cell) -> None:
     assert arm.solve(T, arm.home) is None
 
 
-def test_the_singular_margin_bounds_joint_speeds_and_vanishes_at_singularities(cell: Cell) -> None:
-    """Against the Jacobian by finite differences of forward kinematics."""
-    arm, rng = ArmKinematics(cell), np.random.default_rng(7)
-    for joints in arm.home + rng.normal(0, 0.4, (10, 7)):
-        jacobian, h = np.zeros((6, 7)), 1e-6
-        for k, step in enumerate(h * np.eye(7)):
-            before, after = arm.tool_pose(joints - step), arm.tool_pose(joints + step)
-            jacobian[:3, k] = (after - before)[:3, 3] / (2 * h)
-            turn = (after - before)[:3, :3] @ before[:3, :3].T / (2 * h)
-            jacobian[3:, k] = 0.3 * np.array([turn[2, 1], turn[0, 2], turn[1, 0]])
-        smallest = np.linalg.svd(jacobian, compute_uv=False)[-1]
-        assert arm.singular_margin(joints) == pytest.approx(smallest, rel=1e-3, abs=1e-5)
-    folded = arm.home.copy()
-    folded[[1, 3, 5]] = [0.0, -0.07, 1.57]  # the stretched elbow
-    assert arm.singular_margin(folded) < 0.3 * arm.singular_margin(arm.home)
-    assert arm.comfort(folded) < arm.comfort(arm.home) <= 1.0
-
-
 def test_straight_lines_are_straight(cell: Cell) -> None:
     arm = ArmKinematics(cell)
     start = arm.tool_pose(arm.home)

@@ -12,7 +12,10 @@ from tests.toy_cell import make_workcell
 
 from blueprint.backends.protocols import Simulator
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
+from blueprint.model.task import Goal, Task
 from blueprint.skills.approach import Approach
+from blueprint.skills.families.pick import PickAndPlace, region
+from blueprint.skills.mounting import WORKED_M
 from blueprint.skills.primitives import Held, Placing
 from blueprint.skills.scene import TaskScene
 from blueprint.skills.trials import Trials
@@ -79,8 +82,6 @@ def test_let_go_in_the_air_does_not_stay(bench: tuple[TaskScene, Trials]) -> Non
 
 def test_set_down_where_it_stood_stays(bench: tuple[TaskScene, Trials]) -> None:
     scene, trials = bench
-    from blueprint.model.task import Goal
-
     _, held = good(bench)
     start = scene.cell.home_qpos
     x, y = scene.cell.pose(start, CAN)[:2, 3]
@@ -89,3 +90,43 @@ def test_set_down_where_it_stood_stays(bench: tuple[TaskScene, Trials]) -> None:
     assert placing is not None
     assert trials.release(held, placing, start)
     assert not trials.release(replace(held, opening=0.0), placing, start)  # it is taken along again
+
+
+def test_the_place_chosen_before_the_pick_is_gone_to_first(bench: tuple[TaskScene, Trials]) -> None:
+    scene, _ = bench
+    skills, start, (approach, held) = scene.skills, scene.cell.home_qpos, good(bench)
+    x, y = scene.cell.pose(start, CAN)[:2, 3]
+    goal = Goal(family="place_region", center=(float(x), float(y)), radius_m=0.05)
+    *_, last = skills.placings(goal, held, start, np.random.default_rng(0))
+    wish = skills.arm.tool_pose(last.down[-1]) @ held.T_tool_object
+    placing, path = next(skills.brought(goal, held, start, approach.lifted, np.random.default_rng(1), wish))
+    reached = skills.arm.tool_pose(placing.down[-1]) @ held.T_tool_object
+    assert np.linalg.norm(reached[:3, 3] - wish[:3, 3]) < 2e-3
+    np.testing.assert_array_equal(path.corners[[0, -1]], [approach.lifted, placing.down[0]])
+
+
+def test_a_planned_step_follows_its_target(bench: tuple[TaskScene, Trials]) -> None:
+    """From another state, the place moves as the target has moved; an object that moved itself needs another way."""
+    scene, _ = bench
+    cell, start, (approach, _) = scene.cell, scene.cell.home_qpos, good(bench)
+    target = next(name for name in cell.objects if name != CAN)
+    task = Task(id="t", object=CAN, goal=Goal(family="place_on", target=target), instruction="")
+    end = cell.pose(start, target)
+    way = PickAndPlace(scene, task, approach, start, np.random.default_rng(0), end)
+    moved = end.copy()
+    moved[:2, 3] += [0.004, -0.003]
+    again = way.again(cell.with_pose(start, target, moved))
+    assert again is not None and again.end is not None
+    np.testing.assert_allclose(again.end, moved, atol=1e-9)
+    lifted = cell.pose(start, CAN)
+    lifted[2, 3] += 0.01
+    assert way.again(cell.with_pose(start, CAN, lifted)) is None
+
+
+def test_regions_lie_where_the_arm_works(bench: tuple[TaskScene, Trials]) -> None:
+    scene, _ = bench
+    base = np.array(scene.cell.robot.base.position)
+    goals = [region(scene, CAN, np.random.default_rng(seed)).goal for seed in range(8)]
+    centers = [np.array(goal.center) for goal in goals if goal is not None]
+    assert centers
+    assert all(WORKED_M[0] <= np.linalg.norm(center - base[:2]) <= WORKED_M[1] for center in centers)

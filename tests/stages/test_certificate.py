@@ -131,7 +131,7 @@ def test_it_names_origin_licence_robot_and_every_file_of_the_dataset(
 ) -> None:
     said = {(one.what, one.spdx, one.commercial) for one in certified.inputs}
     assert {("capture", "CC0-1.0", "yes"), ("robot", "Apache-2.0", "yes")} <= said
-    assert certified.commercial_use == "yes"
+    assert certified.commercial_use == "yes" and certified.policies == ("development",)
     assert (
         "Commercial use, as far as its inputs' terms go: **yes**"
         in made["dataset"].path("dataset/README.md").read_text()
@@ -239,6 +239,7 @@ def test_failed_attempts_are_signed_and_only_development_takes_them(
     publish(Scene(tmp_path / "scene"), steps)
     shown = tmp_path / "scene" / "outputs" / "failures"
     done = verify.verify(shown, keys, "development")
+    assert done.predicate["policies"] == ["development"]
     assert done.predicate["contents"] == "failed attempts" and done.predicate["quality_score"] is None
     (only,) = done.predicate["episodes"]
     assert (only["success"], only["verified"], only["cause"], only["score"]) == (False, False, "dropped", None)

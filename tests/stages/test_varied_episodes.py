@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from blueprint.backends.simulator_mujoco import SimulatorMujoco, load_model
 from blueprint.core.errors import InfeasibleError
 from blueprint.model.artifacts import Episodes, TaskSet, Workcell
 from blueprint.model.task import Goal, Task
-from blueprint.stages.episodes import EpisodesConfig, Vary, episodes
+from blueprint.stages.episodes import EpisodesConfig, Start, Vary, _and_more, episodes
 from toy_cell import make_workcell
 
 MOVE = Task(
@@ -133,3 +135,12 @@ def test_failures_are_kept_with_their_cause_when_asked_for(workcell: Workcell, t
     with pytest.raises(InfeasibleError):
         run(workcell, tmp_path / "kept", kept, LIFT)
     assert [path.name for path in sorted((tmp_path / "kept").rglob("*.npz"))] == ["failed_0.npz"] * 2
+
+
+def test_where_all_ways_were_tried_further_draws_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter([["c"], ["d", "e"], []])
+    known = SimpleNamespace(ways=lambda *_: iter(next(drawn)))
+    monkeypatch.setattr("blueprint.skills.families.family", lambda _: known)
+    start = Start(cast(Any, None), MOVE, np.zeros(7), cast(Any, None))
+    ways = cast(Any, iter(["a", "b"]))
+    assert list(_and_more(start, ways, np.random.default_rng(0))) == ["a", "b", "c", "d", "e"]

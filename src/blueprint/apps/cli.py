@@ -25,8 +25,6 @@ examples:
 
 Run the same command again after a crash or a changed setting: only what is missing or touched is done.
 """
-
-
 _DEMO_EPISODES = 8  # enough to show every object, few enough for two minutes on two cores
 
 
@@ -160,12 +158,17 @@ def _add_trust(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     deliver.add_argument("--webhook", metavar="URL", help="tell it (Standard Webhooks, BLUEPRINT_WEBHOOK_SECRET)")
     convert = _add(commands, "convert", _convert, "anybody's LeRobot dataset in another format, in a new folder")
     convert.add_argument("--to", required=True, choices=["v2.1", "v3.0", "groot", *EXPORTS])
-    for parser in (verified, deliver, convert):
+    imported = _add(commands, "import-dataset", _import_dataset, "certify anybody's LeRobot dataset, for development")
+    for parser in (verified, deliver, convert, imported):
         parser.add_argument("dataset", type=Path, metavar="DATASET", help="e.g. DIR/outputs/dataset")
         parser.add_argument("--json", action="store_true", help="as JSON")
         parser.add_argument("--key", type=Path, action="append", metavar="FILE", help="public key to trust [your own]")
     verified.add_argument("--episode", type=int, metavar="N", help="show what is certified of this one")
-    convert.add_argument("out", type=Path, metavar="OUT", help="a folder that does not exist")
+    for parser in (convert, imported):
+        parser.add_argument("out", type=Path, metavar="OUT", help="a folder that does not exist")
+    for name, text in (("sensor-source", "what made the pictures"), ("licence", "SPDX identifier, or words")):
+        imported.add_argument(f"--{name}", required=True, metavar="TEXT", help=text)
+    imported.add_argument("--origin", default="", metavar="TEXT", help="where it comes from")
     for parser in (verified, deliver):
         parser.add_argument("--policy", default=DEFAULT_POLICY, choices=list(POLICIES), help=f"[{DEFAULT_POLICY}]")
     keys = commands.add_parser("keys", help="make a signing key, show the public one").add_subparsers(
@@ -204,12 +207,10 @@ def _usage(parser: argparse.ArgumentParser) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from blueprint.apps.console import ConsoleReporter
+    from blueprint.apps.console import on_terminal
     from blueprint.apps.demo import make_capture
-    from blueprint.apps.headlines import headline
-    from blueprint.core.report import reporting
 
-    with ConsoleReporter(headline) as console, reporting(console):
+    with on_terminal():
         arguments.capture = make_capture(arguments.out / "capture", arguments.seed or 0)
     arguments.scene = arguments.out
     arguments.simulator = "mujoco"
@@ -242,11 +243,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _work(arguments: argparse.Namespace, given: Given, sets: Sequence[str], same: str) -> list[Path]:
     from blueprint.apps import session
-    from blueprint.apps.console import ConsoleReporter
-    from blueprint.apps.headlines import headline
-    from blueprint.core.report import reporting
+    from blueprint.apps.console import on_terminal
 
-    with ConsoleReporter(headline) as console, reporting(console):
+    with on_terminal():
         job = session.open_job(given, arguments.scene, sets=sets, config=arguments.config)
         request = session.request_of(job, sets, arguments.config)
         return session.run_and_publish(job, request, arguments.until, same)
@@ -263,12 +262,8 @@ def _edit(arguments: argparse.Namespace) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     from blueprint.apps.service import ServiceOptions, serve
 
-    options = ServiceOptions(
-        arguments.folder,
-        os.environ.get("BLUEPRINT_SERVICE_TOKEN", ""),
-        terms=arguments.terms,
-        commercial=not arguments.non_commercial,
-    )
+    token = os.environ.get("BLUEPRINT_SERVICE_TOKEN", "")
+    options = ServiceOptions(arguments.folder, token, terms=arguments.terms, commercial=not arguments.non_commercial)
     serve(arguments.reconstructors, arguments.host, arguments.port, options)
     return 0
 
@@ -299,9 +294,7 @@ def _why(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from blueprint.apps import check
 
-    found = check.check(arguments.scene)
-    _show(arguments, found, check.text)
-    return 0 if found["ok"] else 1
+    return _show(arguments, check.check(arguments.scene), check.text)
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -313,9 +306,7 @@ def _report(arguments: argparse.Namespace) -> int:
 def _doctor(arguments: argparse.Namespace) -> int:
     from blueprint.apps import doctor
 
-    found = doctor.examine()
-    _show(arguments, found, doctor.text)
-    return 0 if found["ok"] else 1
+    return _show(arguments, doctor.examine(), doctor.text)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -329,11 +320,9 @@ def _deliver(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from blueprint.apps import delivery, signing, webhook
-    from blueprint.apps.console import ConsoleReporter
-    from blueprint.apps.headlines import headline
-    from blueprint.core.report import reporting
+    from blueprint.apps.console import on_terminal
 
-    with ConsoleReporter(headline) as console, reporting(console):
+    with on_terminal():
         keys = signing.trusted_keys(arguments.key)
         done = delivery.deliver(arguments.dataset, arguments.to, arguments.policy, keys, audit=delivery.audit_file())
         if arguments.webhook:
@@ -343,8 +332,21 @@ def _deliver(arguments: argparse.Namespace) -> int:
 
 def _convert(arguments: argparse.Namespace) -> int:
     from blueprint.apps import convert
+    from blueprint.apps.console import on_terminal
 
-    return _show(arguments, convert.told(arguments.dataset, arguments.out, arguments.to, arguments.key), convert.text)
+    with on_terminal():
+        made = convert.convert_dataset(arguments.dataset, arguments.out, arguments.to, arguments.key)
+    return _show(arguments, made, convert.text)
+
+
+def _import_dataset(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import importing
+    from blueprint.apps.console import on_terminal
+
+    said = importing.Stated(arguments.sensor_source, arguments.licence, arguments.origin)
+    with on_terminal():
+        made = importing.import_dataset(arguments.dataset, arguments.out, said, arguments.key)
+    return _show(arguments, made, importing.text)
 
 
 def _keys_new(arguments: argparse.Namespace) -> int:
@@ -372,6 +374,7 @@ def _robots(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace, value: dict[str, object], text: Callable[[dict], str]) -> int:
+    """Print it. Returns the exit code: 1 if it says `ok: false`."""
     if arguments.json:
         import json
 
@@ -380,7 +383,7 @@ def _show(arguments: argparse.Namespace, value: dict[str, object], text: Callabl
         from rich.console import Console
 
         Console(highlight=False, soft_wrap=True).print(text(value))
-    return 0
+    return 0 if value.get("ok", True) else 1
 
 
 def _print_error(message: str, hint: str) -> None:

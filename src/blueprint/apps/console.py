@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +21,8 @@ from rich.progress import (
     TextColumn,
 )
 from rich.text import Text
+
+from blueprint.core.report import reporting
 
 _PLAIN_EVERY_S = 10.0  # without a terminal: a line of progress this often
 
@@ -157,3 +160,12 @@ class ConsoleReporter:
             self._printed[what] = (first, now, first_done)
             rate = rate_text(done - first_done, total, done, now - first)
             self._console.print(f"  {escape(what)} {done}/{total} {rate}")
+
+
+@contextmanager
+def on_terminal() -> Iterator[None]:
+    """What is reported inside the block is shown."""
+    from blueprint.apps.headlines import headline
+
+    with ConsoleReporter(headline) as console, reporting(console):
+        yield

@@ -3,9 +3,11 @@ or not."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from blueprint.core.errors import InputError
 from blueprint.core.files import fsync_tree
 from blueprint.formats import exports
 from blueprint.formats.exports import EXPORTS, Converted
+from blueprint.formats.lerobot_card import CONFIGS, front
+from blueprint.formats.lerobot_check import Finding
 from blueprint.formats.lerobot_convert import Version, convert
 from blueprint.formats.lerobot_doctor import examine
 from blueprint.formats.lerobot_groot import write_modality
@@ -36,17 +40,7 @@ CARRIED = ("sidecar", "LICENSE", "LICENSE.md", "LICENSE.txt")
 REWRITTEN = {"info.json", "stats.json", "tasks.jsonl", "tasks.parquet", "episodes.jsonl", "episodes_stats.jsonl"}
 SHOWN = 5  # findings of a refusal
 
-FRONT = """---
-license: other
-task_categories:
-- robotics
-tags:
-- LeRobot
-configs:
-- config_name: default
-  data_files: data/*/*.parquet
----
-"""
+FRONT = front({"license": "other", "task_categories": ["robotics"], "tags": ["LeRobot"], "configs": CONFIGS})
 NOTE = """> [!NOTE]
 > **Converted from LeRobot {version} to {title}** by `blueprint convert`. The values of the tables are those of the
 > original; {videos}. {stats}**A certificate of the original does not cover this copy**, its files are others;
@@ -62,23 +56,12 @@ def convert_dataset(root: Path, out: Path, target: str, keys: Sequence[Path] | N
     finds it broken.
     """
     dataset = open_dataset(root)
-    if out.exists():
-        raise InputError(f"{out} exists", "give a folder that does not: nothing is ever overwritten")
-    if out.resolve().is_relative_to(root.resolve()):
-        raise InputError(f"{out} lies in the dataset", "the source is never touched: choose a folder outside")
     if dataset.version == target:
         raise InputError(f"{root} is {target}", f"it can become {', '.join(t for t in TITLES if t != target)}")
-    _require_sound(root)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        made = beside / out.name  # writers name their files after it
-        done = _write(dataset, made, target)
+    with appearing(root, out) as made:
+        require_sound(root)
+        done = write(dataset, made, target)
         unsigned = sign_copy(root, made, target, keys)
-        fsync_tree(made)
-        made.rename(out)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return {
         "dataset": str(out),
         "from": dataset.version,
@@ -91,27 +74,38 @@ def convert_dataset(root: Path, out: Path, target: str, keys: Sequence[Path] | N
     }
 
 
-def told(root: Path, out: Path, target: str, keys: Sequence[Path] | None = None) -> dict[str, Any]:
-    """The same with progress on the terminal."""
-    from blueprint.apps.console import ConsoleReporter
-    from blueprint.apps.headlines import headline
-    from blueprint.core.report import reporting
+@contextmanager
+def appearing(root: Path, out: Path) -> Iterator[Path]:
+    """Where to write a copy of `root` that becomes the new folder `out` when the block ends; nothing if it raises."""
+    if out.exists():
+        raise InputError(f"{out} exists", "give a folder that does not: nothing is ever overwritten")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{out} lies in the dataset", "the source is never touched: choose a folder outside")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        made = beside / out.name  # writers name their files after it
+        yield made
+        fsync_tree(made)
+        made.rename(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
-    with ConsoleReporter(headline) as console, reporting(console):
-        return convert_dataset(root, out, target, keys)
 
-
-def _require_sound(root: Path) -> None:
-    broken = [str(finding) for finding in examine(root) if finding.rule in BROKEN]
+def require_sound(root: Path) -> list[Finding]:
+    """What `examine` finds. Raises InputError when no faithful copy can be made of such a dataset."""
+    findings = examine(root)
+    broken = [str(finding) for finding in findings if finding.rule in BROKEN]
     if broken:
         more = f"\nand {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
         raise InputError(
             "the dataset is broken:\n" + "\n".join(broken[:SHOWN]) + more,
             f"a copy would only hide it; all findings: blueprint check {root}",
         )
+    return findings
 
 
-def _write(dataset: ForeignDataset, made: Path, target: str) -> Converted:
+def write(dataset: ForeignDataset, made: Path, target: str) -> Converted:
     if target in EXPORTS:
         made.mkdir()
         done = exports.write(dataset, made, target)
@@ -127,7 +121,10 @@ def _write(dataset: ForeignDataset, made: Path, target: str) -> Converted:
             shutil.copytree(dataset.root / name, made / name)
         elif (dataset.root / name).is_file():
             shutil.copyfile(dataset.root / name, made / name)
-    (made / "README.md").write_text(_card(dataset, target, done), encoding="utf-8")
+    card = _card(dataset, target, done)
+    if not (made / "data").is_dir():  # no tables that a viewer could show
+        card = re.sub(r"(?m)^configs:.*\n(?:(?!---)[ -].*\n)*", "", card, count=1)
+    (made / "README.md").write_text(card, encoding="utf-8")
     return done
 
 

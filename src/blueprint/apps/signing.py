@@ -54,9 +54,7 @@ def envelope(certificate: Mapping[str, Any], signer: Signer) -> bytes:
     content = {
         "payloadType": verify.PAYLOAD_TYPE,
         "payload": base64.b64encode(payload).decode(),
-        "signatures": [
-            {"keyid": verify.key_id(signer.public_key), "sig": base64.b64encode(signature).decode()},
-        ],
+        "signatures": [{"keyid": verify.key_id(signer.public_key), "sig": base64.b64encode(signature).decode()}],
     }
     return (json.dumps(content, indent=1) + "\n").encode()
 
@@ -104,10 +102,6 @@ def examined(dataset: Path, keys: Sequence[Path] | None, policy: str, episode: i
         return {"verified": False, "reasons": list(refused.reasons)}
 
 
-def text(value: dict[str, Any]) -> str:
-    return approval_text(value) if value["verified"] else refusal_text(value)
-
-
 def approval(done: verify.Verified, episode: int | None = None) -> dict[str, Any]:
     names = ("scene", "contents", "training_suitability", "sensor_source", "physics_backend", "frame_count")
     names += ("commercial_use", "derived_from")
@@ -123,9 +117,11 @@ def approval(done: verify.Verified, episode: int | None = None) -> dict[str, Any
     }
 
 
-def approval_text(value: dict[str, Any]) -> str:
+def text(value: dict[str, Any]) -> str:
     from rich.markup import escape
 
+    if not value["verified"]:
+        return _refusal(value["reasons"])
     origin = value["derived_from"]
     doubts = f" ({', '.join(value['not_for_sure'])})" if value["not_for_sure"] else ""
     lines = [
@@ -139,14 +135,13 @@ def approval_text(value: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def refusal_text(value: dict[str, Any]) -> str:
+def _refusal(reasons: Sequence[str]) -> str:
     from rich.markup import escape
 
-    shown = value["reasons"][:20]
-    lines = ["[red]refused[/red]", *(f"  [red]✗[/red] {escape(reason)}" for reason in shown)]
-    if len(value["reasons"]) > len(shown):
-        lines.append(f"  and {len(value['reasons']) - len(shown)} more")
-    if any(reason.startswith("policy ") for reason in value["reasons"]):
+    lines = ["[red]refused[/red]", *(f"  [red]✗[/red] {escape(reason)}" for reason in reasons[:20])]
+    if len(reasons) > 20:
+        lines.append(f"  and {len(reasons) - 20} more")
+    if any(reason.startswith("policy ") for reason in reasons):
         texts = ", ".join(f"{policy.name} ({policy.text})" for policy in verify.POLICIES.values())
         lines.append(f"[cyan]hint:[/cyan] policies: {escape(texts)}")
     return "\n".join(lines)

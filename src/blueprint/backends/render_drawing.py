@@ -14,7 +14,7 @@ from blueprint.backends.protocols import Images
 from blueprint.backends.render_geometry import Caster, Part
 from blueprint.backends.render_gl import Program, Target, Triangles
 from blueprint.backends.render_look import Light
-from blueprint.backends.render_views import SHADOW_MAP, TILE, Frame, Motion, Shadow, Squares, View
+from blueprint.backends.render_views import SHADOW_MAP, TILE, Backdrop, Box, Frame, Lens, Motion, Shadow, Squares, View
 from blueprint.backends.renderer_mujoco import gl_context, mujoco
 
 Array = NDArray[np.float64]
@@ -54,6 +54,9 @@ class Drawing:
         samples: tuple[int, ...],
     ) -> None:
         self._motion, self._lights = motion, lights
+        self._still_places = np.array(
+            [[*(-light.direction if light.directional else light.position), not light.directional] for light in lights]
+        ).reshape(-1, 4)
         self._near, self._far = (
             float(bound) * model.stat.extent for bound in (model.vis.map.znear, model.vis.map.zfar)
         )
@@ -66,33 +69,38 @@ class Drawing:
         self._endless = np.array([part.endless for part in motion.parts])
         self._shadow = Shadow.of(model, lights)
         self._shadow_map = render_gl.shadow_map(SHADOW_MAP)
-        self._casting = np.flatnonzero([len(caster.faces) > 0 for caster in casters])
+        self._still_shadows = Target(SHADOW_MAP, SHADOW_MAP, colors=0, depth_bits=16)
         self._solid = np.array([caster.solid for caster in casters])
-        self._casters_still = bool(motion.still()[self._casting].all())
+        casting, still = np.array([len(caster.faces) > 0 for caster in casters]), motion.still()
+        self._still_casters, self._moving_casters = (np.flatnonzero(casting & who) for who in (still, ~still))
         self._haze, self._ground = _haze(model, motion.parts, 0.7 * self._far)
-        self._programs: dict[tuple[bool, ...], Program] = {}
-        self._depth = Program(render_shaders.depth())
-        self._still = Program(
-            render_shaders.still(),
-            plain=render_gl.PLAIN,
-            more=render_gl.MORE,
-            depths=render_gl.DEPTHS,
-            shadows=render_gl.SHADOWS,
+        self._backdrop = Backdrop.of(motion, self._near, self._far)
+        self._surfaces = {textured: self._surface(textured) for textured in (False, True)}
+        self._cast = Program(render_shaders.cast())
+        self._darken = Program(
+            render_shaders.darken(), dark=render_gl.DARK, depths=render_gl.DEPTHS, shadows=render_gl.SHADOWS
         )
-        self._skies = {split: Program(render_shaders.sky(split), sky=render_gl.SKY) for split in (False, True)}
-        for program in self._skies.values():
-            program.set(haze=self._haze[0], haze_m=self._haze[1])
+        self._skies = Program(render_shaders.sky(), sky=render_gl.SKY)
+        self._skies.set(haze=self._haze[0], haze_m=self._haze[1])
         camera = motion.cameras[0]
         self._targets = {n: Target(n * camera.width, n * camera.height, colors=1) for n in samples}
+        self._lenses = {
+            (c, n): Lens.of(camera, n, self._near, self._far)
+            for c, camera in enumerate(motion.cameras)
+            for n in samples
+        }
         self._backs: dict[tuple[int, int], tuple[Target, Target, Squares | None]] = {}
-        self._cast = False
+        self._begun = False
 
     def begin(self, t: int) -> None:
         """Take the poses of state t, and cast its shadows."""
         self._meshes.place(self._motion.poses[t])
-        if not (self._cast and self._casters_still):
-            self._cast_shadows(self._casting)
-            self._cast = True
+        if not self._begun:
+            self._still_shadows.begin()
+            self._cast_shadows(self._still_casters)
+        if len(self._moving_casters) or not self._begun:
+            self._cast_all_shadows()
+        self._begun = True
 
     def color(self, c: int, t: int, samples: int) -> NDArray[np.uint8]:
         """(H, W, 3) of camera c in state t, averaged."""
@@ -117,22 +125,25 @@ class Drawing:
 
         Pixels at the far plane (nothing there) become 0.
         """
-        z = buffer * np.float32(self._far - self._near)
-        z += np.float32(self._near)
-        np.divide(np.float32(self._near * self._far), z, out=z)
+        z = buffer + np.float32(self._near / (self._far - self._near))
+        np.divide(np.float32(self._near * self._far / (self._far - self._near)), z, out=z)
         if buffer.min() <= 0:
             z[buffer <= 0] = 0.0
         return z
 
     # -------------------------------------------------------------- one picture
 
+    def _cast_all_shadows(self) -> None:
+        self._shadow_map.copy(self._still_shadows)
+        self._shadow_map.begin(clear=False)
+        self._cast_shadows(self._moving_casters)
+
     def _cast_shadows(self, parts: NDArray[np.int64]) -> None:
-        GL = render_gl.gl()
-        self._shadow_map.begin()
-        if self._shadow is None:
+        if self._shadow is None or not len(parts):
             return
+        GL = render_gl.gl()
         GL.glViewport(1, 1, SHADOW_MAP - 2, SHADOW_MAP - 2)
-        self._depth.set(project=self._shadow.project)
+        self._cast.set(project=self._shadow.project)
         GL.glEnable(GL.GL_POLYGON_OFFSET_FILL)
         GL.glCullFace(GL.GL_FRONT)
         GL.glPolygonOffset(0.0, -4.0)
@@ -146,104 +157,103 @@ class Drawing:
 
     def _draw(self, c: int, t: int, samples: int) -> Target:
         view, target = self._views[c], self._targets[samples]
-        frame = view.frame(t, samples, self._near, self._far)
+        frame = view.frame(t, self._lenses[c, samples])
+        ground = sky = (0, 0, target.width, target.height)
         if view.background is None:
+            ground, sky = self._backdrop.seen(frame, self._motion.poses[t], target.width, target.height)
             target.begin()
         else:
             if (c, samples) not in self._backs:
                 self._backs[c, samples] = self._background(c, view.background, frame, target)
-            halves, whole, squares = self._backs[c, samples]
+            dark, whole, squares = self._backs[c, samples]
             target.begin(clear=False)
             target.copy(whole)
             if self._shadow is not None and squares is not None:
-                moving = np.intersect1d(view.drawn, self._casting)
-                self._relight(halves, frame, squares.shaded(self._motion.poses[t], moving, self._shadow))
-        self._draw_parts(c, view.order(t), frame, split=False)
+                tiles = squares.shaded(self._motion.poses[t], self._moving_casters, self._shadow)
+                self._darken_squares(dark, frame, self._shadow, tiles)
+        self._draw_parts(c, view.order(t), frame, ground)
         if view.background is None:
-            self._draw_sky(frame, split=False)
+            self._draw_sky(frame, sky)
         return target
 
     def _background(
         self, c: int, parts: NDArray[np.int64], frame: Frame, like: Target
     ) -> tuple[Target, Target, Squares | None]:
-        """What stands still before a fixed camera, in two halves (see `surface`) and as it is when nothing else is."""
-        halves, whole = (Target(like.width, like.height, colors) for colors in (2, 1))
-        halves.begin()
-        self._draw_parts(c, parts, frame, split=True)
-        self._draw_sky(frame, split=True)
-        squares = None
-        if self._shadow is not None:
-            squares = Squares.of(halves.read_depth(), frame, self._shadow, self._motion.parts)
-        self._cast_shadows(np.intersect1d(self._casting, self._views[c].still))
-        whole.begin()
-        self._draw_parts(c, parts, frame, split=False)
-        self._draw_sky(frame, split=False)
-        self._cast_shadows(self._casting)
-        return halves, whole, squares
+        """What stands still before a fixed camera: all of it in the shadow, and as it is when nothing else is there."""
+        dark, whole = (Target(like.width, like.height, colors=1) for _ in range(2))
+        self._shadow_map.fill(1.0)
+        for target in (dark, whole):
+            target.begin()
+            self._draw_parts(c, parts, frame, (0, 0, like.width, like.height))
+            self._draw_sky(frame, (0, 0, like.width, like.height))
+            self._shadow_map.copy(self._still_shadows)
+        self._cast_all_shadows()
+        if self._shadow is None:
+            return dark, whole, None
+        whole.begin(clear=False)
+        return dark, whole, Squares.of(whole.read_depth(), frame, self._shadow, self._motion.parts)
 
-    def _relight(self, halves: Target, frame: Frame, tiles: NDArray[np.float32]) -> None:
-        """Put the halves together under the shadow map of now, in these squares of the picture."""
+    def _darken_squares(self, dark: Target, frame: Frame, shadow: Shadow, tiles: NDArray[np.float32]) -> None:
+        """Put what the shadow map of now covers into the shadow, in these squares of the picture."""
         if not len(tiles):
             return
         GL = render_gl.gl()
-        for unit, texture in zip((render_gl.PLAIN, render_gl.MORE), halves.colors, strict=True):
-            render_gl.bind(unit, texture)
-        render_gl.bind(render_gl.DEPTHS, halves.depth)
+        render_gl.bind(render_gl.DARK, dark.colors[0])
+        render_gl.bind(render_gl.DEPTHS, dark.depth)
         GL.glDisable(GL.GL_DEPTH_TEST)
         GL.glDisable(GL.GL_CULL_FACE)
-        assert self._shadow is not None
-        square = np.array([2 * TILE / halves.width, 2 * TILE / halves.height])
-        self._still.set(shadow=self._shadow.sample @ frame.world, square=square)
+        square = np.array([2 * TILE / dark.width, 2 * TILE / dark.height])
+        self._darken.set(shadow=shadow.sample @ frame.world, square=square)
         self._meshes.tiles(tiles)
         GL.glDrawArraysInstanced(GL.GL_TRIANGLE_STRIP, 0, 4, len(tiles))
         GL.glEnable(GL.GL_CULL_FACE)
         GL.glEnable(GL.GL_DEPTH_TEST)
 
-    def _draw_parts(self, c: int, parts: NDArray[np.int64], frame: Frame, split: bool) -> None:
+    def _draw_parts(self, c: int, parts: NDArray[np.int64], frame: Frame, where: Box) -> None:
+        """where: the endless plane may be seen."""
+        self._meshes.see(np.vstack([frame.project, [*frame.eye, 1.0], self._places(frame)]))
         # a hand before the camera hides what is behind, and all hide the ground
-        plain, ground = ~self._textured[parts], self._endless[parts]
-        for textured, wanted in ((False, plain & ~ground), (True, ~plain), (False, plain & ground)):
-            chosen = parts[wanted]
-            if len(chosen):
-                program = self._surface(textured, split)
-                program.set(project=frame.project, eye=frame.eye)
-                program.set_arrays(place=self._places(frame))
-                self._meshes.draw(chosen, 1 + c)
+        textured, endless = self._textured[parts], self._endless[parts]
+        for kind, last in ((False, False), (True, False), (True, True), (False, True)):
+            chosen, box = parts[(textured == kind) & (endless == last)], where if last else None
+            if len(chosen) and (box is None or box[2]):
+                self._surfaces[kind].use()
+                with render_gl.within(box):
+                    self._meshes.draw(chosen, 1 + c)
 
-    def _draw_sky(self, frame: Frame, split: bool) -> None:
-        if self._sky:
+    def _draw_sky(self, frame: Frame, where: Box) -> None:
+        if self._sky and where[2]:
             GL = render_gl.gl()
             GL.glDisable(GL.GL_CULL_FACE)
-            self._skies[split].set(direction=frame.direction, up=np.array([self._height(frame), 0, 0]))
-            GL.glDrawArrays(GL.GL_TRIANGLES, 0, 3)
+            self._skies.set(direction=frame.direction, up=np.array([self._height(frame), 0, 0]))
+            with render_gl.within(where):
+                GL.glDrawArrays(GL.GL_TRIANGLES, 0, 3)
             GL.glEnable(GL.GL_CULL_FACE)
 
     # -------------------------------------------------------------- light
 
-    def _surface(self, textured: bool, split: bool) -> Program:
-        if (textured, split) not in self._programs:
-            lights = self._lights
-            sources = render_shaders.surface(
-                textured,
-                split,
-                lights=len(lights),
-                key=-1 if self._shadow is None else self._shadow.key,
-                spots=any(not light.directional for light in lights),
-            )
-            self._programs[textured, split] = Program(sources, pictures=render_gl.PICTURES, shadows=render_gl.SHADOWS)
-            self._programs[textured, split].set(
-                shadow=np.eye(4) if self._shadow is None else self._shadow.sample,
-                haze=self._haze[0],
-                haze_m=self._haze[1],
-            )
-            self._programs[textured, split].set_arrays(
-                aim=[[*light.direction, np.cos(np.deg2rad(light.cutoff))] for light in lights],
-                fade=[[*light.attenuation, light.exponent] for light in lights],
-                ambient=[light.ambient for light in lights],
-                diffuse=[light.diffuse for light in lights],
-                specular=[light.specular for light in lights],
-            )
-        return self._programs[textured, split]
+    def _surface(self, textured: bool) -> Program:
+        lights = self._lights
+        sources = render_shaders.surface(
+            textured,
+            lights=len(lights),
+            key=-1 if self._shadow is None else self._shadow.key,
+            spots=any(not light.directional for light in lights),
+        )
+        program = Program(sources, pictures=render_gl.PICTURES, shadows=render_gl.SHADOWS)
+        program.set(
+            shadow=np.eye(4) if self._shadow is None else self._shadow.sample,
+            haze=self._haze[0],
+            haze_m=self._haze[1],
+        )
+        program.set_arrays(
+            aim=[[*light.direction, np.cos(np.deg2rad(light.cutoff))] for light in lights],
+            fade=[[*light.attenuation, light.exponent] for light in lights],
+            ambient=[light.ambient for light in lights],
+            diffuse=[light.diffuse for light in lights],
+            specular=[light.specular for light in lights],
+        )
+        return program
 
     def _height(self, frame: Frame) -> float:
         """Of the eye above the first endless plane, as a share of the sky's radius; 0 without haze."""
@@ -251,12 +261,11 @@ class Drawing:
 
     def _places(self, frame: Frame) -> Array:
         """(L, 4) towards a light that is far off, or where it stands; the headlight shines where the camera looks."""
-        rows = []
-        for light in self._lights:
-            direction = frame.forward if light.headlight else light.direction
-            position = frame.eye if light.headlight else light.position
-            rows.append([*(-direction if light.directional else position), 0.0 if light.directional else 1.0])
-        return np.array(rows).reshape(-1, 4)
+        rows = self._still_places.copy()
+        for k, light in enumerate(self._lights):
+            if light.headlight:
+                rows[k, :3] = -frame.forward if light.directional else frame.eye
+        return rows
 
 
 def _haze(model: Any, parts: tuple[Part, ...], sky_m: float) -> tuple[tuple[Array, Array], float | None]:

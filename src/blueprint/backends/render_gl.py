@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blueprint.backends import render_shaders
 from blueprint.backends.render_geometry import Part
 from blueprint.core.errors import BackendError
 
@@ -16,9 +20,10 @@ Array = NDArray[np.float32]
 Triangles = tuple[Array | None, NDArray[np.int32]]  # vertices (None = those of the part) and faces
 
 TEXTURE_SIZE = 1024  # pixels per side at most: all pictures of a scene are layers of one size
-PICTURES, SHADOWS, PLAIN, MORE, DEPTHS, SKY, SCRATCH = range(7)  # texture units
+PICTURES, SHADOWS, DARK, DEPTHS, SKY, SCRATCH = range(6)  # texture units
 
 
+@cache
 def gl() -> Any:
     """PyOpenGL; importable only where its drivers are."""
     return import_module("OpenGL.GL")
@@ -115,7 +120,7 @@ class Meshes:
         indices = np.concatenate(faces).astype(np.uint32)
         self._array = GL.glGenVertexArrays(1)
         GL.glBindVertexArray(self._array)
-        vertex, index, self._poses, self._materials, self._tiles = GL.glGenBuffers(5)
+        vertex, index, self._poses, materials, self._frame, self._tiles = GL.glGenBuffers(6)
         GL.glBindBuffer(GL.GL_ARRAY_BUFFER, vertex)
         GL.glBufferData(GL.GL_ARRAY_BUFFER, rows.nbytes, rows, GL.GL_STATIC_DRAW)
         GL.glBindBuffer(GL.GL_ELEMENT_ARRAY_BUFFER, index)
@@ -128,20 +133,24 @@ class Meshes:
         table = np.array(
             [[*p.rgb, p.emission, p.specular, p.shininess, p.body / 255, p.endless] for p in parts], np.float32
         )
-        for slot, buffer, data in ((0, self._poses, None), (1, self._materials, table)):
-            GL.glBindBuffer(GL.GL_SHADER_STORAGE_BUFFER, buffer)
-            size = 48 * len(parts) if data is None else data.nbytes
-            GL.glBufferData(GL.GL_SHADER_STORAGE_BUFFER, size, data, GL.GL_DYNAMIC_DRAW)
-            GL.glBindBufferBase(GL.GL_SHADER_STORAGE_BUFFER, slot, buffer)
+        most = render_shaders.PARTS
+        blocks = ((self._poses, 3 * most), (materials, 2 * most), (self._frame, 5 + render_shaders.LIGHTS))
+        for slot, (buffer, rows) in enumerate(blocks):
+            GL.glBindBuffer(GL.GL_UNIFORM_BUFFER, buffer)
+            GL.glBufferData(GL.GL_UNIFORM_BUFFER, 16 * rows, None, GL.GL_DYNAMIC_DRAW)
+            GL.glBindBufferBase(GL.GL_UNIFORM_BUFFER, slot, buffer)
+        _fill(materials, table)
 
     def place(self, poses: Array) -> None:
         """poses: (parts, 3, 4) [R | t], geom -> world."""
-        GL = gl()
-        GL.glBindBuffer(GL.GL_SHADER_STORAGE_BUFFER, self._poses)
-        GL.glBufferSubData(GL.GL_SHADER_STORAGE_BUFFER, 0, poses.nbytes, poses)
+        _fill(self._poses, poses)
+
+    def see(self, frame: Array) -> None:
+        """frame: (5 + lights, 4) world -> clip; the eye, 1; where each light is, see `render_shaders`."""
+        _fill(self._frame, frame)
 
     def tiles(self, corners: Array) -> None:
-        """corners: (N, 2) of the squares that `render_shaders.still` fills."""
+        """corners: (N, 2) of the squares that `render_shaders.darken` fills."""
         GL = gl()
         GL.glBindBuffer(GL.GL_SHADER_STORAGE_BUFFER, self._tiles)
         rows = np.ascontiguousarray(corners)
@@ -151,8 +160,9 @@ class Meshes:
     def draw(self, parts: NDArray[np.int64], which: int) -> None:
         """What the `which`th set has of these parts, in this order."""
         GL = gl()
+        starts, lengths = self._ranges[which]
+        parts = parts[lengths[parts] > 0]  # Mesa draws nothing at all when the first has no triangle
         if len(parts):
-            starts, lengths = self._ranges[which]
             pointers = (ctypes.c_void_p * len(parts))(*starts[parts].tolist())
             GL.glMultiDrawElements(GL.GL_TRIANGLES, lengths[parts], GL.GL_UNSIGNED_INT, pointers, len(parts))
 
@@ -186,6 +196,11 @@ class Target:
         if clear:
             GL.glClear(GL.GL_COLOR_BUFFER_BIT | GL.GL_DEPTH_BUFFER_BIT)
 
+    def fill(self, depth: float) -> None:
+        GL = gl()
+        self.begin(clear=False)
+        GL.glClearBufferfv(GL.GL_DEPTH, 0, [depth])
+
     def read_color(self) -> NDArray[np.uint8]:
         """(H, W, 4), overwritten by the next reading."""
         GL = gl()
@@ -202,8 +217,21 @@ class Target:
         """Take over colour and depth."""
         GL = gl()
         kind, size = GL.GL_TEXTURE_2D, (self.width, self.height, 1)
-        for ours, theirs in ((self.colors[0], source.colors[0]), (self.depth, source.depth)):
+        pairs = zip((*self.colors, self.depth), (*source.colors, source.depth), strict=True)
+        for ours, theirs in pairs:
             GL.glCopyImageSubData(theirs, kind, 0, 0, 0, 0, ours, kind, 0, 0, 0, 0, *size)
+
+
+@contextmanager
+def within(box: tuple[int, int, int, int] | None) -> Iterator[None]:
+    """Draw only there: column and row of a corner, width, height [pixels]; None = everywhere."""
+    GL = gl()
+    if box is not None:
+        GL.glEnable(GL.GL_SCISSOR_TEST)
+        GL.glScissor(*box)
+    yield
+    if box is not None:
+        GL.glDisable(GL.GL_SCISSOR_TEST)
 
 
 def prepare() -> None:
@@ -265,6 +293,12 @@ def sky_cube(faces: list[NDArray[np.uint8]]) -> None:
         GL.glTexParameteri(GL.GL_TEXTURE_CUBE_MAP, name, GL.GL_LINEAR)
     for name in (GL.GL_TEXTURE_WRAP_S, GL.GL_TEXTURE_WRAP_T, GL.GL_TEXTURE_WRAP_R):
         GL.glTexParameteri(GL.GL_TEXTURE_CUBE_MAP, name, GL.GL_CLAMP_TO_EDGE)
+
+
+def _fill(block: int, rows: Array) -> None:
+    GL, rows = gl(), np.ascontiguousarray(rows, np.float32)
+    GL.glBindBuffer(GL.GL_UNIFORM_BUFFER, block)
+    GL.glBufferSubData(GL.GL_UNIFORM_BUFFER, 0, rows.nbytes, rows)
 
 
 def _texture(kind: int, width: int, height: int, channels: int, number: int) -> int:

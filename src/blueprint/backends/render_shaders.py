@@ -6,6 +6,7 @@ shadow-casting light adds travels apart, so that a pixel in its shadow leaves it
 """
 
 LIGHTS = 16  # at most, the headlight included
+PARTS = 1024  # at most: what a block of uniforms holds
 
 # MuJoCo hangs a cone of haze between an endless plane and the horizon, thickest at `thick` of the way up. far: distance
 # on the plane, as a share of the sky's radius
@@ -18,17 +19,16 @@ float veil(float far) {
 }
 """
 
-_POSES = """#version 430
+_POSES = f"""#version 430
 layout(location = 0) in vec3 position;
 layout(location = 3) in int geom;
-struct Pose { vec4 x, y, z; };
-layout(std430, binding = 0) readonly buffer Poses { Pose poses[]; };
-uniform mat4 project;  // world -> clip
-vec3 world() {
+struct Pose {{ vec4 x, y, z; }};
+layout(std140, binding = 0) uniform Poses {{ Pose poses[{PARTS}]; }};
+vec3 world() {{
   Pose pose = poses[geom];
   vec4 local = vec4(position, 1.0);
   return vec3(dot(pose.x, local), dot(pose.y, local), dot(pose.z, local));
-}
+}}
 """
 
 _SURFACE_VERTEX = (
@@ -38,10 +38,13 @@ _SURFACE_VERTEX = (
 layout(location = 1) in vec3 normal;
 layout(location = 2) in vec3 texcoord;  // u, v, layer
 struct Material {{ vec4 color; vec4 gloss; }};  // rgb, emission; specular, shininess, body / 255, haze
-layout(std430, binding = 1) readonly buffer Materials {{ Material materials[]; }};
+layout(std140, binding = 1) uniform Materials {{ Material materials[{PARTS}]; }};
+layout(std140, row_major, binding = 2) uniform Frame {{
+  mat4 project;          // world -> clip
+  vec4 eye;
+  vec4 place[{LIGHTS}];      // w = 0: towards the light; w = 1: where it stands
+}};
 uniform mat4 shadow;    // world -> shadow map
-uniform vec3 eye;
-uniform vec4 place[{LIGHTS}];      // w = 0: towards the light; w = 1: where it stands
 uniform vec4 aim[{LIGHTS}];        // where a spot shines, cosine of its half angle
 uniform vec4 fade[{LIGHTS}];       // attenuation: constant, linear, quadratic; exponent of a spot
 uniform vec3 ambient[{LIGHTS}];
@@ -80,7 +83,7 @@ void main() {{
   vec4 color = materials[geom].color, gloss = materials[geom].gloss;
   vec3 p = world();
   vec3 n = normalize(vec3(dot(pose.x.xyz, normal), dot(pose.y.xyz, normal), dot(pose.z.xyz, normal)));
-  vec3 view = normalize(eye - p);
+  vec3 view = normalize(eye.xyz - p);
   base = color.rgb * color.a;
   lit = vec3(0.0);
   for (int i = 0; i < COUNT; i++) {{
@@ -114,18 +117,15 @@ TEXTURED flat in float layer;
 TEXTURED uniform sampler2DArray pictures;
 uniform sampler2DShadow shadows;
 layout(location = 0) out vec4 color;
-SPLIT layout(location = 1) out vec4 more;
 void main() {
   vec3 surface = vec3(1.0);
   TEXTURED surface = texture(pictures, vec3(uv, layer)).rgb;
-  SPLIT more = vec4(lit * surface, 1.0);
-  SPLIT color = vec4(base * surface, body);
-  WHOLE color = vec4((base + texture(shadows, shaded) * lit) * surface, body);
+  color = vec4((base + texture(shadows, shaded) * lit) * surface, body);
 }
 """
 
-_DEPTH_VERTEX = _POSES + "void main() { gl_Position = project * vec4(world(), 1.0); }"
-_DEPTH_FRAGMENT = "#version 430\nvoid main() {}"
+_CAST_VERTEX = _POSES + "uniform mat4 project;\nvoid main() { gl_Position = project * vec4(world(), 1.0); }"
+_CAST_FRAGMENT = "#version 430\nvoid main() {}"
 
 _SCREEN_VERTEX = """#version 430
 void main() { gl_Position = vec4(4.0 * (gl_VertexID & 1) - 1.0, 2.0 * (gl_VertexID & 2) - 1.0, 0.0, 1.0); }
@@ -141,10 +141,9 @@ void main() {
 }
 """
 
-# what stands still, drawn before in two halves, with the shadows of now
-_STILL_FRAGMENT = """#version 430
-uniform sampler2D plain;
-uniform sampler2D more;
+# what stands still, drawn before in the shadow, wherever the shadow is now
+_DARKEN_FRAGMENT = """#version 430
+uniform sampler2D dark;
 uniform sampler2D depths;
 uniform sampler2DShadow shadows;
 uniform mat4 shadow;  // pixel and depth -> shadow map
@@ -152,8 +151,8 @@ layout(location = 0) out vec4 color;
 void main() {
   ivec2 at = ivec2(gl_FragCoord.xy);
   vec4 seen = shadow * vec4(gl_FragCoord.xy, texelFetch(depths, at, 0).r, 1.0);
-  color = texelFetch(plain, at, 0);
-  color.rgb += texture(shadows, seen.xyz / seen.w) * texelFetch(more, at, 0).rgb;
+  if (texture(shadows, seen.xyz / seen.w) > 0.5) discard;
+  color = texelFetch(dark, at, 0);
 }
 """
 
@@ -163,36 +162,31 @@ uniform mat3 direction;  // pixel -> world
 uniform vec3 up;         // height of the eye above an endless plane, as a share of the sky's radius; 0, 0
 {_VEIL}
 layout(location = 0) out vec4 color;
-SPLIT layout(location = 1) out vec4 more;
 void main() {{
   vec3 along = direction * vec3(gl_FragCoord.xy, 1.0);
   color = vec4(texture(sky, vec3(along.x, along.z, -along.y)).rgb, 0.0);  // in the cube, y is up
   if (up.x > 0.0 && along.z < 0.0) color.rgb = mix(color.rgb, haze, veil(-up.x * length(along.xy) / along.z));
-  SPLIT more = vec4(0.0);
 }}
 """
 
 
-def surface(textured: bool, split: bool, *, lights: int, key: int, spots: bool) -> tuple[str, str]:
-    """Vertex and fragment shader. split: the light that casts the shadow goes into a picture of its own.
-
-    key: the light that casts the shadow, -1 = none; spots: whether some light is near enough to have a place
-    """
-    kinds = {"TEXTURED": textured, "SPLIT": split, "WHOLE": not split, "SPOTS": spots}
+def surface(textured: bool, *, lights: int, key: int, spots: bool) -> tuple[str, str]:
+    """Vertex and fragment shader. key: the light that casts the shadow, -1 = none; spots: whether some stand near."""
+    kinds = {"TEXTURED": textured, "SPOTS": spots}
     vertex = _variant(_SURFACE_VERTEX, kinds).replace("COUNT", str(lights)).replace("KEY", str(key))
     return vertex, _variant(_SURFACE_FRAGMENT, kinds)
 
 
-def depth() -> tuple[str, str]:
-    return _DEPTH_VERTEX, _DEPTH_FRAGMENT
+def cast() -> tuple[str, str]:
+    return _CAST_VERTEX, _CAST_FRAGMENT
 
 
-def still() -> tuple[str, str]:
-    return _TILE_VERTEX, _STILL_FRAGMENT
+def darken() -> tuple[str, str]:
+    return _TILE_VERTEX, _DARKEN_FRAGMENT
 
 
-def sky(split: bool) -> tuple[str, str]:
-    return _SCREEN_VERTEX, _variant(_SKY_FRAGMENT, {"SPLIT": split})
+def sky() -> tuple[str, str]:
+    return _SCREEN_VERTEX, _SKY_FRAGMENT
 
 
 def _variant(source: str, kinds: dict[str, bool]) -> str:

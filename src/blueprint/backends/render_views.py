@@ -20,6 +20,7 @@ SHADOW_MAP = 1024
 STILL_M = 2e-5  # a fiftieth of a pixel at 1 m
 FEW_FRAMES = 3  # for which drawing a background apart does not pay
 TILE = 32  # pixels
+MOST_WALLS = 256  # faces of a part that may be the one which hides the ground
 MARGIN = 1e-3  # of what is left out: cosine and metres, far more than what stands still may move
 
 
@@ -69,6 +70,32 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class Lens:
+    """What a picture has of its camera. clip: camera -> clip; unclip: (column, row, depth, 1) of a pixel -> camera
+
+    rays: (column, row, 1) -> direction in the camera
+    """
+
+    clip: Array
+    unclip: Array
+    rays: Array
+
+    @classmethod
+    def of(cls, camera: Camera, scale: int, near: float, far: float) -> Lens:
+        """scale: pixels per pixel of the camera, along each axis; their centres lie at half numbers."""
+        width, height = scale * camera.width, scale * camera.height
+        K = np.array([[camera.fx, 0, camera.cx + 0.5], [0, camera.fy, camera.cy + 0.5], [0, 0, 1 / scale]]) * scale
+        clip = np.zeros((4, 4))
+        clip[0, :3] = 2 * K[0] / width - K[2]
+        clip[1, :3] = K[2] - 2 * K[1] / height
+        clip[2] = [0, 0, -near / (far - near), near * far / (far - near)]
+        clip[3, 2] = 1
+        ndc = np.diag([2 / width, -2 / height, 1.0, 1.0])
+        ndc[:2, 3] = -1, 1
+        return cls(clip, np.linalg.solve(clip, ndc).astype(float), np.linalg.inv(K).astype(float))
+
+
+@dataclass(frozen=True)
 class Frame:
     """How one picture is projected.
 
@@ -83,22 +110,13 @@ class Frame:
     forward: Array
 
     @classmethod
-    def of(cls, camera: Camera, pose: Array, near: float, far: float) -> Frame:
-        """Pixel centres lie at half numbers, as OpenGL counts."""
+    def of(cls, lens: Lens, pose: Array) -> Frame:
+        """pose: (3, 4) [R | t], camera -> world."""
         R, eye = pose[:, :3], pose[:, 3]
-        K = np.array([[camera.fx, 0, camera.cx + 0.5], [0, camera.fy, camera.cy + 0.5], [0, 0, 1.0]])
-        clip = np.zeros((4, 4))
-        clip[0, :3] = 2 * K[0] / camera.width - K[2]
-        clip[1, :3] = K[2] - 2 * K[1] / camera.height
-        clip[2] = [0, 0, -near / (far - near), near * far / (far - near)]
-        clip[3, 2] = 1
-        view = np.eye(4)
+        view, back = np.eye(4), np.eye(4)
         view[:3, :3], view[:3, 3] = R.T, -R.T @ eye
-        project = clip @ view
-        ndc = np.diag([2 / camera.width, -2 / camera.height, 1.0, 1.0])
-        ndc[:2, 3] = -1, 1
-        world, direction = np.linalg.inv(project) @ ndc, R @ np.linalg.inv(K)
-        return cls(project, world.astype(float), direction.astype(float), eye, R[:, 2])
+        back[:3] = pose
+        return cls(lens.clip @ view, back @ lens.unclip, R @ lens.rays, eye, R[:, 2])
 
 
 @dataclass(frozen=True)
@@ -106,14 +124,13 @@ class View:
     """What one camera draws.
 
     background: parts to be drawn once, nearest first; None = this camera draws all, every time
-    still: parts that stand still, in the picture or not; drawn: parts to be drawn every time
+    drawn: parts to be drawn every time
     faces: of every part, those that can be seen at all
     """
 
     motion: Motion
     camera: int
     background: NDArray[np.int64] | None
-    still: NDArray[np.int64]
     drawn: NDArray[np.int64]
     faces: list[Triangles]
 
@@ -123,38 +140,26 @@ class View:
         if motion.fixed(camera) and len(motion.poses) > FEW_FRAMES:
             still = motion.still()
             faces: list[Triangles] = [(None, part.faces) for part in motion.parts]
-            whole = cls(motion, camera, None, everything[:0], everything[still], faces)
-            return cls(motion, camera, whole.order(0), everything[still], everything[~still], faces)
+            whole = cls(motion, camera, None, everything[still], faces)
+            return cls(motion, camera, whole.order(0), everything[~still], faces)
         carried = motion.still(camera)
         faces = [
             (None, _facing(part, motion, k, camera) if carried[k] else part.faces)
             for k, part in enumerate(motion.parts)
         ]
-        return cls(motion, camera, None, everything[:0], everything, faces)
+        return cls(motion, camera, None, everything, faces)
 
-    def frame(self, t: int, scale: int, near: float, far: float) -> Frame:
-        """scale: pixels per pixel of the camera, along each axis."""
-        camera = self.motion.cameras[self.camera]
-        fine = camera.model_copy(
-            update={
-                "width": camera.width * scale,
-                "height": camera.height * scale,
-                "fx": camera.fx * scale,
-                "fy": camera.fy * scale,
-                "cx": (camera.cx + 0.5) * scale - 0.5,
-                "cy": (camera.cy + 0.5) * scale - 0.5,
-            }
-        )
-        return Frame.of(fine, self.motion.camera_poses[t, self.camera], near, far)
+    def frame(self, t: int, lens: Lens) -> Frame:
+        return Frame.of(lens, self.motion.camera_poses[t, self.camera])
 
     def order(self, t: int) -> NDArray[np.int64]:
-        """The parts that may be in the picture in state t, nearest first."""
+        """The parts that may be in the picture in state t, by their far ends: a table comes after what is on it."""
         pose = self.motion.camera_poses[t, self.camera]
         centers = (self.motion.poses[t, self.drawn, :, 3] - pose[:, 3]) @ pose[:, :3]
         reach = self.motion.reach[self.drawn]
         inside = (centers @ _sides(self.motion.cameras[self.camera]).T > -reach[:, None]).all(axis=1)
-        nearest = np.argsort(centers[:, 2] - reach, kind="stable")
-        return self.drawn[nearest[inside[nearest]]]
+        order = np.argsort(centers[:, 2] + reach, kind="stable")
+        return self.drawn[order[inside[order]]]
 
 
 def _sides(camera: Camera) -> Array:
@@ -182,6 +187,90 @@ def _facing(part: Part, motion: Motion, k: int, camera: int) -> NDArray[np.int32
     size = np.linalg.norm(normal, axis=1) * np.linalg.norm(corners[:, 0], axis=1)
     outside = (corners @ _sides(motion.cameras[camera]).T < -MARGIN).all(axis=1).any(axis=1)
     return part.faces[(away < MARGIN * size) & ~outside]
+
+
+# ------------------------------------------------------------------ what lies behind everything
+
+Box = tuple[int, int, int, int]  # column and row of its corner, width, height [pixels]
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """Where the endless plane and the sky can be seen past the widest convex part, a table mostly, and each other.
+
+    part: index, -1 = none; walls: (K, 4) outward normals and offsets of its faces; corners: (V, 3), in its own frame
+    ground: z of the endless plane [m], None without one; near, far: planes of the picture [m]
+    """
+
+    part: int
+    walls: Array
+    corners: Array
+    ground: float | None
+    near: float
+    far: float
+
+    @classmethod
+    def of(cls, motion: Motion, near: float, far: float) -> Backdrop:
+        """Nothing hides anything where endless planes are several, tilted or in motion."""
+        endless = [k for k, part in enumerate(motion.parts) if part.endless]
+        heights = motion.poses[:, endless, 2]  # how z depends on the plane's own x, y, z, 1
+        ground = float(heights[0, 0, 3]) if endless else None
+        level = not endless or np.abs(heights - [0, 0, 1, ground]).max() < STILL_M
+        widest = sorted(range(len(motion.parts)), key=lambda k: -np.ptp(motion.parts[k].vertices, axis=0).max())
+        for k in widest if level else ():
+            hull = None if k in endless else _convex(motion.parts[k])
+            if hull is not None:
+                return cls(k, hull.equations, hull.points[hull.vertices], ground, near, far)
+        return cls(-1, np.zeros((0, 4)), np.zeros((0, 3)), None, near, far)
+
+    def seen(self, frame: Frame, poses: NDArray[np.float32], width: int, height: int) -> tuple[Box, Box]:
+        """Where the endless plane, and where the sky may be seen. poses: (P, 3, 4) of now."""
+        u, v = np.meshgrid(np.arange(0, width + TILE, TILE), np.arange(0, height + TILE, TILE))
+        along = np.stack([u, v, np.ones_like(u)], axis=-1) @ frame.direction.T  # depth 1
+        ground, hidden = np.zeros(u.shape, bool), np.zeros(u.shape, bool)
+        above = self.ground is not None and frame.eye[2] > self.ground
+        if above:
+            ground = (self.ground - frame.eye[2]) / np.minimum(along[..., 2], -1e-9) < 0.99 * self.far
+        if self.part >= 0:
+            R, t = poses[self.part, :, :3].astype(float), poses[self.part, :, 3].astype(float)
+            if self.ground is None or (above and (self.corners @ R[2] + t[2]).min() > self.ground):
+                hidden = self._hits(along @ R, (frame.eye - t) @ R)
+        lands, blocked = _whole(ground), _whole(hidden)
+        return _around(~blocked, width, height), _around(~(blocked | lands), width, height)
+
+    def _hits(self, along: Array, eye: Array) -> NDArray[np.bool_]:
+        """Which rays meet the convex part beyond the near plane; all in its own frame."""
+        closing = along @ self.walls[:, :3].T
+        closing = np.where(np.abs(closing) < 1e-12, 1e-12, closing)
+        depth = -(self.walls[:, :3] @ eye + self.walls[:, 3]) / closing
+        enters = np.where(closing < 0, depth, -np.inf).max(axis=-1)
+        leaves = np.where(closing > 0, depth, np.inf).min(axis=-1)
+        return (enters > self.near) & (enters < leaves)
+
+
+def _convex(part: Part) -> Any:
+    """The hull of a part that is closed and convex, else None."""
+    from scipy.spatial import ConvexHull
+
+    if len(part.faces) > MOST_WALLS or np.ptp(part.vertices, axis=0).min() < 1e-6:
+        return None
+    a, b, c = np.moveaxis(part.vertices[part.faces].astype(float), 1, 0)
+    volume = float(np.einsum("fi,fi->", a, np.cross(b, c)) / 6)
+    hull = ConvexHull(part.vertices.astype(float))
+    return hull if abs(hull.volume - volume) < 1e-4 * hull.volume else None
+
+
+def _whole(corners: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Squares of which all four corners are so."""
+    return corners[:-1, :-1] & corners[1:, :-1] & corners[:-1, 1:] & corners[1:, 1:]
+
+
+def _around(squares: NDArray[np.bool_], width: int, height: int) -> Box:
+    rows, columns = (np.flatnonzero(squares.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    left, top = TILE * int(columns[0]), TILE * int(rows[0])
+    return left, top, min(TILE * int(columns[-1] + 1), width) - left, min(TILE * int(rows[-1] + 1), height) - top
 
 
 # ------------------------------------------------------------------ the light that casts shadows
@@ -231,9 +320,11 @@ class Shadow:
 class Squares:
     """Squares of a picture, and where what is seen in them lies in the shadow map.
 
-    low, high: (rows, columns, 2) bounds of each square in the map; corners: (P, 8, 3) of the parts' boxes
+    at: (S, 2) column and row of each; low, high: (4, S) its bounds in the map, along x, y, x + y and x - y
+    corners: (P, 8, 3) of the parts' boxes
     """
 
+    at: NDArray[np.float32]
     low: NDArray[np.float32]
     high: NDArray[np.float32]
     corners: NDArray[np.float32]
@@ -244,23 +335,32 @@ class Squares:
         height, width = depths.shape
         v, u = np.mgrid[0:height, 0:width] + 0.5
         seen = np.stack([u, v, depths, np.ones_like(u)], axis=-1) @ (shadow.sample @ frame.world).T
-        map_xy = seen[..., :2] / seen[..., 3:]
+        along = _four_ways(seen[..., 0] / seen[..., 3], seen[..., 1] / seen[..., 3])
         rows, columns = -(-height // TILE), -(-width // TILE)
-        padded = np.pad(map_xy, ((0, rows * TILE - height), (0, columns * TILE - width), (0, 0)), mode="edge")
-        blocks = padded.reshape(rows, TILE, columns, TILE, 2)
+        padded = np.pad(along, ((0, 0), (0, rows * TILE - height), (0, columns * TILE - width)), mode="edge")
+        blocks = padded.reshape(4, rows, TILE, columns, TILE)
         unit = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), axis=-1).reshape(8, 3)
         low, high = (np.array([bound(part.vertices, axis=0) for part in parts]) for bound in (np.min, np.max))
         corners = low[:, None] + unit * (high - low)[:, None]
-        bounds = (blocks.min(axis=(1, 3)), blocks.max(axis=(1, 3)), corners)
-        return cls(*(array.astype(np.float32) for array in bounds))
+        at = np.argwhere(np.ones((rows, columns)))[:, ::-1]
+        bounds = (bound(axis=(2, 4)).reshape(4, -1) for bound in (blocks.min, blocks.max))
+        return cls(*(np.ascontiguousarray(array, np.float32) for array in (at, *bounds, corners)))
 
     def shaded(self, poses: NDArray[np.float32], parts: NDArray[np.int64], shadow: Shadow) -> NDArray[np.float32]:
         """(N, 2) column and row of the squares on which parts at these poses (P, 3, 4) may throw a shadow."""
         sample = shadow.sample.astype(np.float32)
-        points = self.corners[parts] @ np.swapaxes(poses[parts, :, :3], 1, 2) + poses[parts, None, :, 3]
-        seen = points @ sample[:, :3].T + sample[:, 3]
-        map_xy = seen[..., :2] / np.maximum(seen[..., 3:], np.float32(1e-6))
-        low, high = (bound(axis=1)[:, None, None] for bound in (map_xy.min, map_xy.max))
-        texel = np.float32(2 / SHADOW_MAP)
-        meets = ((low - texel < self.high) & (high + texel > self.low)).all(axis=-1).any(axis=0)
-        return np.argwhere(meets)[:, ::-1].astype(np.float32)
+        turned = sample[:, :3] @ poses[parts]
+        seen = self.corners[parts] @ np.swapaxes(turned[..., :3], 1, 2) + (turned[..., 3] + sample[:, 3])[:, None]
+        depth = np.maximum(seen[..., 3], np.float32(1e-6))
+        along = _four_ways(seen[..., 0] / depth, seen[..., 1] / depth)
+        texels = np.float32(2 * np.sqrt(2) / SHADOW_MAP)
+        low, high = along.min(axis=2) - texels, along.max(axis=2) + texels
+        meets = np.ones((len(parts), len(self.at)), bool)
+        for k in range(4):
+            meets &= low[k][:, None] < self.high[k]
+            meets &= high[k][:, None] > self.low[k]
+        return self.at[meets.any(axis=0)]
+
+
+def _four_ways(x: NDArray[Any], y: NDArray[Any]) -> NDArray[Any]:
+    return np.stack([x, y, x + y, x - y])

@@ -27,7 +27,7 @@ from blueprint.backends.render_drawing import Drawing, drawing
 from blueprint.backends.render_geometry import Caster, Part, shadow_casters, visible_parts
 from blueprint.backends.render_look import dressed, lights_of, textured
 from blueprint.backends.render_normals import normals_of_depth
-from blueprint.backends.render_shaders import LIGHTS
+from blueprint.backends.render_shaders import LIGHTS, PARTS
 from blueprint.backends.render_views import Motion
 from blueprint.backends.renderer_mujoco import RendererMujoco, camera_id, load, mujoco, place, require_fit
 from blueprint.core.errors import BackendError
@@ -126,8 +126,10 @@ def _scene(model: Any, data: Any) -> Any:
 
 def _parts(model: Any, scene: Any) -> tuple[Part, ...]:
     parts = visible_parts(model, scene)
-    if not parts or max(part.body for part in parts) > MOST_BODIES:
-        raise BackendError(f"the raster renderer draws 1 to {MOST_BODIES} bodies", "set renderer = mujoco")
+    if not parts or max(part.body for part in parts) > MOST_BODIES or len(parts) > PARTS:
+        raise BackendError(
+            f"the raster renderer draws 1 to {MOST_BODIES} bodies of {PARTS} parts", "set renderer = mujoco"
+        )
     return parts
 
 

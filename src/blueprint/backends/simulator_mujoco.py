@@ -112,12 +112,10 @@ class SimulationMujoco:
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData, awake: mujoco.MjModel) -> None:
         """awake: the same model, in which nothing sleeps."""
-        import mujoco
-
         self._model: Any = model
         self._data: Any = data
         self._awake: Any = awake
-        self._seen: Any = mujoco.MjData(awake)
+        self._seen: Any = None
         self._fresh = False
 
     def _look(self) -> Any:
@@ -128,6 +126,7 @@ class SimulationMujoco:
         import mujoco
 
         if not self._fresh:
+            self._seen = self._seen or mujoco.MjData(self._awake)
             mujoco.mj_copyState(self._model, self._data, self._seen, int(mujoco.mjtState.mjSTATE_INTEGRATION))
             mujoco.mj_forward(self._awake, self._seen)
             self._fresh = True

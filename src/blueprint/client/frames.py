@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -73,27 +74,27 @@ class Frames:
 
     def __init__(self, root: Path, config: LoaderConfig, split: str = "train") -> None:
         """split: a part of sidecar/splits.json, or "all". Raises InputError for one that is not there or empty."""
-        self.config = config
-        self._dataset = open_dataset(root)
-        self.stats = self._dataset.stats
-        self._videos = VideoFrames()
-        wanted = _part(root, split)
-        kept = [one for one in self._dataset.episodes() if wanted is None or one.index in wanted]
-        if not kept:
-            raise InputError(f"{root}: there is no episode in {split!r}", f"split={ALL!r} takes every episode")
-        self._episodes = [replace(one, stats={}) for one in kept]
-        self._tables = [self._numbers(one) for one in kept]
-        self._ends = np.cumsum([one.length for one in kept])
-        chosen = self._chosen(self._dataset.videos)
-        self._pictures: dict[str, Any] = {key: partial(self._picture, key) for key in chosen}
+        self.config, self._dataset, self._videos = config, open_dataset(root), VideoFrames()
+        self.stats, path = self._dataset.stats, root / "sidecar" / "splits.json"
+        stored = json.loads(path.read_bytes()) if path.is_file() else {}
+        parts = {name: part for name, part in stored.items() if isinstance(part, list)}
+        self._episodes = [
+            replace(one, stats={})
+            for one in self._dataset.episodes()
+            if split == ALL or one.index in parts.get(split, ())
+        ]
+        if not self._episodes:
+            raise InputError(f"{root} has no episode in split {split!r}", f"there are: {', '.join([*parts, ALL])}")
+        self._tables = [self._numbers(one) for one in self._episodes]
+        self._ends = np.cumsum([one.length for one in self._episodes])
+        readers: dict[str, Any] = {key: partial(self._picture, key) for key in self._chosen(self._dataset.videos)}
         for kind in (kind for kind in SIDES if getattr(config, kind)):
-            folder = root / "sidecar" / kind
-            there = [path.name for path in sorted(folder.iterdir())] if folder.is_dir() else []
-            if not there:
+            folders = sorted((root / "sidecar" / kind).glob("*"))
+            if not folders:
                 raise InputError(f"{root} has no {kind}", "settings: recording.depth, recording.segmentation")
-            for camera in self._chosen(there):
-                self._pictures[f"observation.{kind}.{camera}"] = partial(self._side, folder / camera, kind)
-        self._offsets = self._offsets_of(config.deltas)
+            for folder in self._chosen([str(path) for path in folders]):
+                readers[f"observation.{kind}.{Path(folder).name}"] = partial(self._side, Path(folder), kind)
+        self._pictures, self._offsets = readers, self._offsets_of({*self._tables[0], *readers})
 
     @property
     def pictures(self) -> tuple[str, ...]:
@@ -124,9 +125,8 @@ class Frames:
 
     def _numbers(self, episode: Episode) -> dict[str, NDArray[Any]]:
         """The columns that are numbers, real ones as float32."""
-        held = [name for name in self._dataset.columns if self._dataset.features[name]["dtype"] == "image"]
-        if held:
-            raise InputError(f"{', '.join(held)}: pictures in the tables are not read", "only those in videos are")
+        if any(self._dataset.features[name]["dtype"] == "image" for name in self._dataset.columns):
+            raise InputError("pictures in the tables are not read", "only those in videos are")
         table = self._dataset.table(episode)
         if any(len(values) != episode.length for values in table.values()):
             raise InputError(f"episode {episode.index} has not {episode.length} rows", "blueprint check tells more")
@@ -134,25 +134,24 @@ class Frames:
         return {name: v.astype(np.float32) if v.dtype.kind == "f" else v for name, v in numbers.items()}
 
     def _chosen(self, there: Sequence[str]) -> list[str]:
-        """Those of the cameras asked for; a camera's name is what follows the last dot of its feature."""
-        cameras = {key.rsplit(".", 1)[-1]: key for key in there}
-        wanted = list(cameras) if self.config.cameras is None else self.config.cameras
+        """Those of the cameras asked for; a camera's name is what follows the last dot, or the last slash."""
+        cameras = {re.split(r"[./]", key)[-1]: key for key in there}
+        wanted = cameras if self.config.cameras is None else self.config.cameras
         if missing := set(wanted) - set(cameras):
             raise InputError(f"no camera {', '.join(sorted(missing))}", f"it has: {', '.join(cameras)}")
         return [cameras[name] for name in wanted]
 
-    def _offsets_of(self, deltas: Mapping[str, Sequence[float]]) -> dict[str, NDArray[np.int64]]:
+    def _offsets_of(self, known: set[str]) -> dict[str, NDArray[np.int64]]:
         """Name -> frames from the present."""
-        fps, known = self._dataset.fps, {*self._tables[0], *self._pictures}
-        found = {"action": np.arange(self.config.horizon)} if self.config.horizon > 1 and "action" in known else {}
-        for name, seconds in deltas.items():
+        fps, found = self._dataset.fps, {}
+        if self.config.horizon > 1 and "action" in known:
+            found["action"] = np.arange(self.config.horizon)
+        for name, seconds in self.config.deltas.items():
+            frames = np.asarray(seconds, np.float64) * fps
             if name not in known:
                 raise InputError(f"deltas of {name!r}, which no sample holds", f"it holds: {', '.join(sorted(known))}")
-            frames = np.asarray(seconds, np.float64) * fps
             if (np.abs(frames - frames.round()) > TOLERANCE_S * fps).any():
-                raise InputError(
-                    f"deltas of {name}: {list(seconds)} s", f"multiples of a frame, 1/{fps:g} s, are needed"
-                )
+                raise InputError(f"deltas of {name}: {list(seconds)} s", f"give multiples of a frame, 1/{fps:g} s")
             found[name] = frames.round().astype(np.int64)
         return found
 
@@ -162,23 +161,10 @@ class Frames:
         return pictures.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
 
     def _side(self, folder: Path, kind: str, episode: Episode, rows: NDArray[np.int64]) -> NDArray[Any]:
-        path = folder / f"{episode.index:06d}.npz"
+        path, fps = folder / f"{episode.index:06d}.npz", self._dataset.fps
         if path.is_file():
-            values = frames_of(path, SIDES[kind], rows)
+            values, unit = frames_of(path, SIDES[kind], rows), 1
         else:
-            fps, path = self._dataset.fps, path.with_suffix(".mkv")
-            values = self._videos.at(path, (rows / fps).tolist(), fps, "gray16le")
-            values = values / 1000 if kind == "depth" else values  # mm
-        return values.astype(np.float32)[:, None] if kind == "depth" else values.astype(np.int64)
-
-
-def _part(root: Path, split: str) -> set[int] | None:
-    """Episodes of a split; None = all. Raises InputError for a split that is not there."""
-    if split == ALL:
-        return None
-    path = root / "sidecar" / "splits.json"
-    parts = json.loads(path.read_bytes()) if path.is_file() else {}
-    if not isinstance(parts.get(split), list):
-        there = [name for name, value in parts.items() if isinstance(value, list)]
-        raise InputError(f"{root} has no split {split!r}", f"it has: {', '.join([*there, ALL])}")
-    return set(parts[split])
+            video = path.with_suffix(".mkv")
+            values, unit = self._videos.at(video, (rows / fps).tolist(), fps, "gray16le"), 1000  # mm
+        return (values / unit).astype(np.float32)[:, None] if kind == "depth" else values.astype(np.int64)

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,34 +78,18 @@ def npz_frames(path: Path, *names: str) -> Iterator[dict[str, NDArray[Any]]]:
             archive = files.enter_context(zipfile.ZipFile(path))
             wanted = names or [entry.removesuffix(".npy") for entry in archive.namelist()]
             members = {name: files.enter_context(archive.open(f"{name}.npy")) for name in wanted}
-            heads = {name: _header(member) for name, member in members.items()}
-            for _ in range(min(shape[0] for shape, _ in heads.values())):
-                frame = {}
-                for name, (shape, dtype) in heads.items():
-                    size = dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
-                    frame[name] = np.frombuffer(members[name].read(size), dtype).reshape(shape[1:])
-                yield frame
+            # shape, is it in Fortran's order, dtype; no other version of the header is written
+            heads = {n: npy.read_array_header_1_0(m) for n, m in members.items() if npy.read_magic(m) == (1, 0)}
+            for _ in range(min(shape[0] for shape, _, _ in heads.values())):
+                sizes = {n: dtype.itemsize * int(np.prod(shape[1:])) for n, (shape, _, dtype) in heads.items()}
+                blocks = {n: np.frombuffer(members[n].read(sizes[n]), heads[n][2]) for n in wanted}
+                yield {n: block.reshape(heads[n][0][1:]) for n, block in blocks.items()}
     except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error) as error:
         raise IntegrityError(f"{path} is damaged: {error}") from error
 
 
-def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype. Raises ValueError for what `npz_stack` does not write."""
-    version = npy.read_magic(member)
-    shape, fortran, dtype = npy.read_array_header_1_0(member)
-    if version != (1, 0) or fortran or dtype.hasobject:
-        raise ValueError("an array that was not written a frame at a time")
-    return shape, dtype
-
-
 def frames_of(path: Path, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
     """Some entries along the first axis of an array, (len(rows), ...); the others are unpacked and dropped."""
-    found = {}
-    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
-        npy.read_magic(member)
-        shape, _, dtype = npy.read_array_header_1_0(member)
-        start, size = member.tell(), dtype.itemsize * int(np.prod(shape[1:]))
-        for row in sorted(set(rows.tolist())):
-            member.seek(start + row * size)
-            found[row] = np.frombuffer(member.read(size), dtype).reshape(shape[1:])
+    frames = enumerate(islice(npz_frames(path, name), int(rows.max()) + 1))
+    found = {row: frame[name] for row, frame in frames if row in rows}
     return np.stack([found[row] for row in rows.tolist()])

@@ -14,13 +14,8 @@ FILE = "croissant.json"
 TABLES = {"frames": "data/*/*.parquet", "episodes": "meta/episodes/*/*.parquet"}
 MEDIA = {".parquet": "application/x-parquet", ".json": "application/json", ".mp4": "video/mp4"}
 TYPES = {"float": "cr:Float32", "int": "cr:Int64", "string": "sc:Text", "bool": "sc:Boolean"}
-EPISODE = {
-    "episode_index": {"dtype": "int64", "shape": [1]},
-    "length": {"dtype": "int64", "shape": [1]},
-    "tasks": {"dtype": "string", "shape": [-1]},
-    "dataset_from_index": {"dtype": "int64", "shape": [1]},
-    "dataset_to_index": {"dtype": "int64", "shape": [1]},
-}
+EPISODE = {name: {"dtype": "int64", "shape": [1]} for name in ("episode_index", "length", "dataset_from_index")}
+EPISODE["tasks"] = {"dtype": "string", "shape": [-1]}
 
 
 def write_croissant(root: Path, name: str, description: str, licence: str) -> None:

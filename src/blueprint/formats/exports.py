@@ -36,7 +36,11 @@ class Export:
 
 EXPORTS: dict[str, Export] = {
     "v3.0-language": Export("lerobot_language", "LeRobot v3.0 with language columns (lerobot 0.6)"),
+    "hdf5": Export("robomimic", "HDF5 for robomimic"),
+    "rlds": Export("rlds", "RLDS (TensorFlow Datasets)"),
     "mcap": Export("rosbag", "ROS 2 bags (MCAP)"),
+    "webdataset": Export("webdataset_tar", "WebDataset shards"),
+    "pointcloud": Export("point_clouds", "point clouds (PLY)"),
 }
 
 

@@ -108,6 +108,13 @@ def write_color(path: Path, color: NDArray[np.uint8]) -> None:
     PilImage.fromarray(np.ascontiguousarray(color)).save(path, optimize=False, compress_level=6)
 
 
+def encode_jpeg(color: NDArray[np.uint8], quality: int = 95) -> bytes:
+    """The same pixels give the same bytes. color: (H, W, 3) RGB."""
+    import cv2
+
+    return cv2.imencode(".jpg", color[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
 def write_labels(path: Path, labels: NDArray[np.integer]) -> None:
     """(H, W) labels as 16-bit PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from blueprint.formats.video_frames import write_strip
 from blueprint.model.artifacts import Episodes, Licences, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode
 
+CONFIGS = ({"config_name": "default", "data_files": "data/*/*.parquet"},)  # of the hub's viewer
 STRIPS = 4  # tasks of which the card shows an episode
 SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 # identifiers of huggingface.co/docs/hub/repositories-licenses that are SPDX's in small letters, and those that are not
@@ -41,50 +43,6 @@ with the planner; failed ones are left out."""
 FAILED = """**None of these attempts did its task**: they are kept to learn from what went wrong.
 The cause of each stands in `sidecar/episodes.jsonl`. Do not train on them as demonstrations."""
 
-BODY = """{mock}# {robot}: {count} {what} in simulation
-
-**Simulated data.** The pictures come from `sensor_source: {sensor}` ({renderer}); contacts and motion from
-`{simulator}`. No real robot moved. {verdict} What was measured on the scene itself stands in the certificate.
-
-| | |
-|---|---|
-| episodes, frames | {count}, {frames} at {fps} Hz |
-| robot | {robot} (model: {robot_source}; licence: {robot_licence}) |
-| cameras | {cameras}: {width}x{height}, {codec} |
-| `observation.state`, `action` | {names} |
-| objects | {objects} |
-| format | LeRobot v3.0; depth, segmentation and poses in [`sidecar/`](sidecar/README.md) |
-
-`observation.state` holds the arm's joint positions [rad] and the gripper's opening [m]; `action` the targets of both
-for the next frame.
-
-{pictures}
-
-## Tasks
-
-| task | episodes |
-|---|---|
-{tasks}
-
-## Licence
-
-{licence_text}
-
-Commercial use, as far as its inputs' terms go: **{commercial}**. Terms that are no SPDX expression count as unknown.
-
-| what | name | licence | commercial use |
-|---|---|---|---|
-{inputs}
-
-## Read it
-
-```python
-from lerobot.datasets.lerobot_dataset import LeRobotDataset
-
-dataset = LeRobotDataset("local/dataset", root="PATH/TO/THIS/FOLDER")
-```
-"""
-
 NO_LICENCE = (
     "Not stated. The data derives from a capture and from a robot model; the terms of both bind. "
     "Set `dataset.licence` and `dataset.licence_note` before you share it."
@@ -109,30 +67,35 @@ def write_card(
     identifier, note, gate = licence
     counts = Counter(record.task.instruction for _, record in pairs)
     failed = pairs[0][0].attempt is not None
-    body = BODY.format(
-        what="failed attempts" if failed else "demonstrations",
-        verdict=FAILED if failed else JUDGED,
-        mock=MOCK if "mock" in recording.sensor_source else "",
-        robot=workcell.said_of_robots("title"),
-        robot_source=workcell.said_of_robots("source"),
-        robot_licence=workcell.said_of_robots("licence"),
-        count=summary.episodes,
-        frames=summary.frames,
-        fps=spec.fps,
-        sensor=recording.sensor_source,
-        renderer=recording.renderer,
-        simulator=episodes.simulator,
-        cameras=", ".join(f"`{video.key}`" for video in spec.videos),
-        width=recording.width,
-        height=recording.height,
-        codec=recording.codec,
-        names=", ".join(f"`{name}`" for name in spec.state_names),
-        objects=", ".join(body.text for body in workcell.bodies),
-        tasks="\n".join(f"| {task} | {counts[task]} |" for task in spec.tasks),
-        commercial=licences.commercial_use,
-        inputs="\n".join(_row(i.what, i.name, i.licence or "not stated", i.commercial) for i in licences.inputs),
-        licence_text=note or (NO_LICENCE if identifier == "other" else f"`{identifier}`"),
-        pictures=_pictures(root, recording, pairs),
+    body = (
+        resources.files("blueprint.formats")
+        .joinpath("card.md")
+        .read_text()
+        .format(
+            what="failed attempts" if failed else "demonstrations",
+            verdict=FAILED if failed else JUDGED,
+            mock=MOCK if "mock" in recording.sensor_source else "",
+            robot=workcell.said_of_robots("title"),
+            robot_source=workcell.said_of_robots("source"),
+            robot_licence=workcell.said_of_robots("licence"),
+            count=summary.episodes,
+            frames=summary.frames,
+            fps=spec.fps,
+            sensor=recording.sensor_source,
+            renderer=recording.renderer,
+            simulator=episodes.simulator,
+            cameras=", ".join(f"`{video.key}`" for video in spec.videos),
+            width=recording.width,
+            height=recording.height,
+            codec=recording.codec,
+            names=", ".join(f"`{name}`" for name in spec.state_names),
+            objects=", ".join(body.text for body in workcell.bodies),
+            tasks="\n".join(f"| {task} | {counts[task]} |" for task in spec.tasks),
+            commercial=licences.commercial_use,
+            inputs="\n".join(_row(i.what, i.name, i.licence or "not stated", i.commercial) for i in licences.inputs),
+            licence_text=note or (NO_LICENCE if identifier == "other" else f"`{identifier}`"),
+            pictures=_pictures(root, recording, pairs),
+        )
     )
     name = body.partition("# ")[2].partition("\n")[0]
     (root / "README.md").write_text(front(_metadata(name, identifier, gate, summary)) + body, encoding="utf-8")
@@ -158,7 +121,7 @@ def _metadata(name: str, licence: str, gate: str | None, summary: Summary) -> di
         "size_categories": [next((text for most, text in SIZES.items() if summary.frames < most), "10M<n<100M")],
         "annotations_creators": ["machine-generated"],
         "tags": ["LeRobot", "simulation", "manipulation"],
-        "configs": [{"config_name": "default", "data_files": "data/*/*.parquet"}],
+        "configs": CONFIGS,
         **asked,
     }
 

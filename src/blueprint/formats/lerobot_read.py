@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from blueprint.core.errors import InputError
+from blueprint.core.errors import InputError, IntegrityError
 
 if TYPE_CHECKING:
     from blueprint.formats.video_cut import Packets
@@ -110,14 +110,16 @@ class ForeignDataset:
     def pictures(self, episode: Episode, key: str) -> Iterator[NDArray[np.uint8]]:
         """Of each frame, (H, W, 3) RGB, in order; one at a time is held. key: of a video, or of pictures in the table.
 
-        Raises IntegrityError for a damaged video, InputError for what is no picture.
+        Raises IntegrityError for a damaged video or one that is too short, InputError for what is no picture.
         """
         from blueprint.formats.video_cut import frames
 
-        if key in self.videos:
-            yield from frames(*self.piece(episode, key))
-        else:
-            yield from _stored(self.rows(episode).column(key))
+        coded, count = key in self.videos, 0
+        for picture in frames(*self.piece(episode, key)) if coded else _stored(self.rows(episode).column(key)):
+            count += 1
+            yield picture
+        if count != episode.length:
+            raise IntegrityError(f"{key}: {count} pictures in episode {episode.index} of {episode.length} frames")
 
     def piece(self, episode: Episode, key: str) -> tuple[Packets, NDArray[np.int64]]:
         """The video that holds the episode's pictures, and their display times in it [ticks]."""

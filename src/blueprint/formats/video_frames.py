@@ -16,7 +16,7 @@ from PIL import Image
 from blueprint.core.errors import IntegrityError
 
 OPEN = 16  # files that stay open
-STILLS, STILL_WIDTH = 8, 160  # of a strip
+STILLS, STILL_WIDTH, GAP = 8, 156, 4  # of a strip [px]
 NEAR_S = 1.0  # up to here, decoding on is taken to be cheaper than seeking
 
 
@@ -71,4 +71,5 @@ def write_strip(video: Path, frames: int, fps: float, path: Path) -> None:
     at = np.linspace(0, frames - 1, STILLS).round() / fps
     shown = [Image.fromarray(picture) for picture in VideoFrames().at(video, at.tolist(), fps)]
     small = [one.resize((STILL_WIDTH, round(one.height * STILL_WIDTH / one.width))) for one in shown]
-    Image.fromarray(np.concatenate([np.asarray(one) for one in small], axis=1)).save(path, quality=86)
+    framed = [np.pad(np.asarray(one), ((0, 0), (0, GAP), (0, 0)), constant_values=255) for one in small]
+    Image.fromarray(np.concatenate(framed, axis=1)).save(path, quality=86)

@@ -277,7 +277,7 @@ class Dataset(Artifact):
 class Certificate(Artifact):
     """What was captured, what ran, what was measured. The same content as certificate.json.
 
-    reasons: why the suitability is not higher; subject: file of the dataset -> SHA-256
+    policies: of release, that admit it; reasons: why the suitability is not higher; subject: file -> SHA-256
     frames: what made each frame; physics_verified: a physics engine ran it, and every check of scene and success held
     failures: file of the certificate of the failed attempts, where there are some; contents: what the episodes are
     quality_score: mean of the episodes', None = not rated; episodes: one each; terms: quality term -> what it measures
@@ -301,6 +301,7 @@ class Certificate(Artifact):
     inputs: tuple[LicensedInput, ...]
     commercial_use: Commercial
     training_suitability: Suitability
+    policies: tuple[str, ...]
     reasons: tuple[str, ...]
     measurements: tuple[Measurement, ...]
     stages: tuple[StageRun, ...]

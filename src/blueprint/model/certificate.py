@@ -56,15 +56,13 @@ class StageRun(Model):
 
 
 class Provenance(Model):
-    """Where the scene and the robot come from. source_digest: of the user's folder as it was read."""
+    """Where the scene comes from. source_digest: of the user's folder as it was read."""
 
     capture: str
     kind: str
     frames: int
     origin: str
     source_digest: str
-    robot: str
-    robot_source: str
 
 
 class LicensedInput(Model):

@@ -176,6 +176,8 @@ def sample_grasps(
     first, second, cosine = pinches(shape, limit, samples, rng)
     own = transform_points(T_world_object, shape.sample(900, rng)[0])
     center_of_mass = transform_points(T_world_object, shape.center_of_mass)
+    # a full pad would hold this many of the evenly spread surface points
+    full = len(own) / max(_area_estimate(own), 1e-6) * (2 * PAD_HALF_M) ** 2
     found: list[Grasp] = []
     for p, q, cos in zip(first, second, cosine, strict=True):
         width = float(np.linalg.norm(q - p))
@@ -185,7 +187,7 @@ def sample_grasps(
         tools = tools[_above(tools, boxes, TABLE_GAP_M)]
         tools = tools[~_hits(tools, boxes, own, 0.001)]
         for T in tools:
-            quality, kind = _quality(T, own, width, opening, cos, center_of_mass)
+            quality, kind = _quality(T, own, full, width, opening, cos, center_of_mass)
             found.append(Grasp(invert(T_world_object) @ T, width, opening, quality, kind))
     return tuple(_spread(found, KEPT))
 
@@ -250,29 +252,33 @@ def _above(tools: Array, boxes: Array, gap: float) -> NDArray[np.bool_]:
 
 def _hits(tools: Array, boxes: Array, points: Array, margin: float) -> NDArray[np.bool_]:
     """(K,) whether any point is inside any box grown by `margin`."""
+    hit = _holds(tools, boxes, points[::9], margin)  # most that hit show it with a few points
+    hit[~hit] = _holds(tools[~hit], boxes, points, margin)
+    return hit
+
+
+def _holds(tools: Array, boxes: Array, points: Array, margin: float) -> NDArray[np.bool_]:
     if not len(points) or not len(tools):
         return np.zeros(len(tools), dtype=bool)
     lower, upper = boxes[:, 0] - margin, boxes[:, 1] + margin
-    low, high = lower.min(axis=0), upper.max(axis=0)
-    local = np.einsum("kji,knj->kni", tools[:, :3, :3], points[None] - tools[:, None, :3, 3])
-    near = ((local > low) & (local < high)).all(axis=2)
+    axes = tools[:, :3, :3].transpose(2, 0, 1)  # (3, K, 3): which axis, of which tool
+    local = axes @ points.T - (axes * tools[:, :3, 3]).sum(axis=2)[..., None]
+    low, high = lower.min(axis=0)[:, None, None], upper.max(axis=0)[:, None, None]
+    near = np.logical_and.reduce((local > low) & (local < high))
     hit = np.zeros(len(tools), dtype=bool)
     for k in np.flatnonzero(near.any(axis=1)):
-        close = local[k, near[k], None]
-        hit[k] = bool(((close > lower) & (close < upper)).all(axis=2).any())
+        close = local[:, k, near[k]][:, None]
+        hit[k] = bool(np.logical_and.reduce((close > lower.T[..., None]) & (close < upper.T[..., None])).any())
     return hit
 
 
 def _quality(
-    T: Array, own: Array, width: float, opening: float, cosine: float, center_of_mass: Array
+    T: Array, own: Array, full: float, width: float, opening: float, cosine: float, center_of_mass: Array
 ) -> tuple[float, str]:
     local = (own - T[:3, 3]) @ T[:3, :3]
     on_pad = (np.abs(local[:, 0]) < PAD_HALF_M) & (np.abs(local[:, 2]) < PAD_HALF_M)
     touching = on_pad & (np.abs(local[:, 1]) > width / 2 - 0.002) & (np.abs(local[:, 1]) < width / 2 + 0.006)
     sides = [touching & (local[:, 1] > 0), touching & (local[:, 1] < 0)]
-    # a full pad would hold this many of the evenly spread surface points
-    density = len(own) / max(_area_estimate(own), 1e-6)
-    full = density * (2 * PAD_HALF_M) ** 2
     contact = min(1.0, min(side.sum() for side in sides) / max(0.6 * full, 1.0))
     lever = np.linalg.norm((center_of_mass - T[:3, 3]) - ((center_of_mass - T[:3, 3]) @ T[:3, 1]) * T[:3, 1])
     antipodality = (cosine - CONE_COSINE) / (1 - CONE_COSINE)
@@ -297,16 +303,14 @@ def _area_estimate(points: Array) -> float:
 
 def _spread(grasps: list[Grasp], keep: int) -> list[Grasp]:
     """The best ones, no two alike (within 1 cm and 20 degrees)."""
-    chosen: list[Grasp] = []
-    for grasp in sorted(grasps, key=lambda g: -g.quality):
-        T = grasp.T_object_tool
-        alike = any(
-            np.linalg.norm(T[:3, 3] - other.T_object_tool[:3, 3]) < 0.01
-            and np.trace(T[:3, :3].T @ other.T_object_tool[:3, :3]) > 1 + 2 * np.cos(np.deg2rad(20))
-            for other in chosen
-        )
-        if not alike:
-            chosen.append(grasp)
-        if len(chosen) == keep:
-            break
+    ranked = sorted(grasps, key=lambda g: -g.quality)
+    poses = np.array([g.T_object_tool for g in ranked]).reshape(-1, 4, 4)
+    left, chosen = np.ones(len(ranked), dtype=bool), []
+    while left.any() and len(chosen) < keep:
+        best = int(left.argmax())
+        chosen.append(ranked[best])
+        near = np.linalg.norm(poses[:, :3, 3] - poses[best, :3, 3], axis=1) < 0.01
+        turn = (poses[:, :3, :3] * poses[best, :3, :3]).sum(axis=(1, 2))  # the trace of their rotation apart
+        left &= ~(near & (turn > 1 + 2 * np.cos(np.deg2rad(20))))
+        left[best] = False
     return chosen

@@ -13,8 +13,6 @@ POSITION_TOLERANCE_M = 5e-4
 ROTATION_TOLERANCE_RAD = 3e-3
 LIMIT_MARGIN_RAD = 0.03  # kept from every joint limit
 MAX_ITERATIONS = 40
-ROTATION_M = 0.3  # [m/rad] makes rotations and translations of a tool comparable: about the length of a forearm
-COMFORTABLE_M = 0.1  # [m/rad] singular margin beyond which more is not better; the Panda's home has 0.16
 
 
 class ArmKinematics:
@@ -85,20 +83,6 @@ class ArmKinematics:
         """Distance to the nearest joint limit as a share of the joint's half range, in [0, 1]."""
         half = (self._upper - self._lower) / 2
         return float((np.minimum(joints - self._lower, self._upper - joints) / half).min())
-
-    def singular_margin(self, joints: Array) -> float:
-        """Smallest singular value of the tool's Jacobian, rotations weighed by 0.3 m/rad [m/rad]; 0 at a singularity.
-
-        Joint speeds are bounded by the tool's speed over this value (Yoshikawa, IJRR 1985, on manipulability).
-        """
-        self._configuration.update(joints)
-        jacobian = self._configuration.get_frame_jacobian(self._site, "site")
-        weighed = jacobian * np.array([1.0, 1.0, 1.0, ROTATION_M, ROTATION_M, ROTATION_M])[:, None]
-        return float(np.linalg.svd(weighed, compute_uv=False)[-1])
-
-    def comfort(self, joints: Array) -> float:
-        """How far a configuration is from joint limits and singularities, in [0, 1]: the lesser of the two margins."""
-        return min(self.margin(joints), self.singular_margin(joints) / COMFORTABLE_M, 1.0)
 
     def line(self, T_from: Array, T_to: Array, start: Array, *, steps: int) -> Array | None:
         """(steps + 1, n) configurations that move the tool straight from one pose to the other, or None.

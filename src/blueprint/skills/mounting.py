@@ -63,16 +63,18 @@ def mounts(
             yield T, edge > 0, float(view @ direction)
 
 
-def edge_distance(polygon: Array, spot: Array) -> float:
-    """Distance of a point (2,) to the outline of a convex counter-clockwise polygon (K, 2) [m], negative outside."""
-    ends = np.roll(polygon, -1, axis=0)
-    edges = ends - polygon
+def edge_distance(polygon: Array, spots: Array) -> float:
+    """Least distance of a point (2,), or of points (N, 2), to the outline of a convex counter-clockwise polygon (K, 2)
+    [m], negative outside."""
+    edges = np.roll(polygon, -1, axis=0) - polygon
     normals = np.stack([-edges[:, 1], edges[:, 0]], axis=1) / np.linalg.norm(edges, axis=1, keepdims=True)
-    inside = float(np.einsum("ij,ij->i", spot - polygon, normals).min())
-    if inside >= 0:
-        return inside
-    share = np.clip(np.einsum("ij,ij->i", spot - polygon, edges) / np.einsum("ij,ij->i", edges, edges), 0, 1)
-    return -float(np.linalg.norm(polygon + share[:, None] * edges - spot, axis=1).min())
+    away = np.atleast_2d(spots)[:, None] - polygon
+    inside = (away * normals).sum(axis=2).min(axis=1)
+    if inside.min() >= 0:
+        return float(inside.min())
+    away = away[inside < 0]
+    share = np.clip((away * edges).sum(axis=2) / (edges * edges).sum(axis=1), 0, 1)
+    return -float(np.linalg.norm(away - share[..., None] * edges, axis=2).min(axis=1).max())
 
 
 def worked(base: Array, spot: Array) -> bool:

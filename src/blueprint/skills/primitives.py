@@ -195,7 +195,7 @@ class Skills:
 
     def _on_the_table(self, name: str, T_object: Array) -> bool:
         outline = footprint(self.cell, name, T_object)
-        return min(edge_distance(self.table, point) for point in outline) > EDGE_M
+        return edge_distance(self.table, outline) > EDGE_M
 
     def carry(self, qpos: Array, start: Array, goal: Array, name: str, T_tool_object: Array) -> motion.Path | None:
         """A free motion with the object in the hand, from one configuration (n,) to another in a state (nq,)."""

@@ -69,8 +69,8 @@ def _apart(cell: Cell, polygon: Array, base: Array, qpos: Array) -> bool:
     before = {name: footprint(cell, name, cell.pose(base, name)) for name in cell.objects}
     after = {name: footprint(cell, name, cell.pose(qpos, name)) for name in cell.objects}
     for i, a in enumerate(cell.objects):
-        edge = min(edge_distance(polygon, point) for point in after[a])
-        if edge < min(EDGE_M, min(edge_distance(polygon, point) for point in before[a])):
+        edge = edge_distance(polygon, after[a])
+        if edge < min(EDGE_M, edge_distance(polygon, before[a])):
             return False
         for b in cell.objects[i + 1 :]:
             if outline_gap(after[a], after[b]) < min(APART_M, outline_gap(before[a], before[b])):

@@ -183,7 +183,7 @@ def draw_goal(rng: np.random.Generator, level: Level, scene: TaskScene, task: Ta
         reach, turn = share * GOAL_M * np.sqrt(rng.uniform()), rng.uniform(0, 2 * np.pi)
         x, y = (round(c + reach * f(turn), 3) for c, f in zip(center, (np.cos, np.sin), strict=True))
         there = own + np.array([x, y])
-        if min(edge_distance(scene.table, point) for point in there) < GOAL_EDGE_M:
+        if edge_distance(scene.table, there) < GOAL_EDGE_M:
             continue
         free = min((outline_gap(there, other) for other in others), default=np.inf) > GOAL_GAP_M + scene.jitter_m
         if free and wording.where((x, y)) == wording.where(center):

@@ -15,6 +15,8 @@ from blueprint import verify
 from blueprint.core.stage import stage
 from blueprint.model.artifacts import Articulation, Capture, Licences, Physics, Reconstruction, TaskSet, Workcell
 from blueprint.model.certificate import Commercial, LicensedInput
+from blueprint.stages.physics.estimating import RECORD
+from blueprint.stages.tasks import PROPOSALS
 
 # licences whose text permits commercial use, some on conditions (name the author, share alike)
 PERMISSIVE = (
@@ -30,7 +32,6 @@ _FORBIDS = re.compile(
     re.IGNORECASE,
 )
 _UNSTATED = ("not known", "not stated")  # of checkpoints.UNKNOWN and of imports whose output names no terms
-RECORDS = {"estimator": "estimates.json", "proposer": "proposals.json"}  # kept by stages that asked a service
 SERVICE_TERMS = "terms of the service as you agreed to them"
 OWN = LicensedInput(
     what="texture", name="table, floor, lamps and procedural textures of this product", licence="Apache-2.0",
@@ -80,8 +81,8 @@ def _given(capture: Capture, articulation: Articulation) -> Iterator[LicensedInp
     """Models that came with the capture: under its terms, since nothing else is known of them."""
     names = [thing.name for thing in articulation.objects if "given" in thing.dims_source]
     if names:
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        yield _row("asset", ", ".join(names[:5]) + more, capture.licence, "came with the capture, on its terms")
+        said = f"{len(names)} models: {', '.join(names)}"[:200]
+        yield _row("asset", said, capture.licence, "came with the capture, on its terms")
 
 
 def _checkpoints(reconstruction: Reconstruction) -> Iterator[LicensedInput]:
@@ -100,12 +101,9 @@ def _checkpoints(reconstruction: Reconstruction) -> Iterator[LicensedInput]:
 
 def _services(articulation: Articulation, physics: Physics, taskset: TaskSet) -> Iterator[LicensedInput]:
     """Models behind a service that had a say. Nobody here knows what was agreed with it."""
-    named: dict[str, str] = {}
-    for kind, artifact in (("estimator", physics), ("proposer", taskset)):
-        record = artifact.root / RECORDS[kind]
-        if record.is_file():
-            named[kind] = str(json.loads(record.read_bytes())[kind])
     if any(joint.source == "model" for thing in articulation.objects for joint in thing.joints):
-        named["articulator"] = "a vision model"
-    for kind, name in named.items():
-        yield _row("service", f"{kind}: {name}", SERVICE_TERMS, "asked by the settings")
+        yield _row("service", "articulator: a vision model", SERVICE_TERMS, "asked by the settings")
+    for kind, file in (("estimator", physics.root / RECORD), ("proposer", taskset.root / PROPOSALS)):
+        if file.is_file():
+            name = json.loads(file.read_bytes())[kind]
+            yield _row("service", f"{kind}: {name}", SERVICE_TERMS, "asked by the settings")

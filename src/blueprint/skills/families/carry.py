@@ -199,7 +199,7 @@ def _course(
 
 
 def _on_the_table(scene: TaskScene, name: str, T_object: Array) -> bool:
-    return min(edge_distance(scene.table, point) for point in footprint(scene.cell, name, T_object)) > EDGE_M
+    return edge_distance(scene.table, footprint(scene.cell, name, T_object)) > EDGE_M
 
 
 def _poses(T_start: Array, T_goal: Array) -> dict[str, list[Array]]:

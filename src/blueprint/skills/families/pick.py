@@ -178,7 +178,7 @@ def region(scene: TaskScene, name: str, rng: np.random.Generator, taken: Sequenc
     for _ in range(SPOTS):
         spot = here + rng.uniform(*REGION_MOVE_M) * _unit(rng.uniform(0, 2 * np.pi))
         moved = own + spot - here
-        if not worked(base, spot) or min(edge_distance(scene.table, point) for point in moved) < EDGE_M:
+        if not worked(base, spot) or edge_distance(scene.table, moved) < EDGE_M:
             continue
         free = min((outline_gap(moved, other) for other in others), default=np.inf)
         if free > room:

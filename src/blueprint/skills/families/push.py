@@ -50,6 +50,7 @@ MANNERS = ((40.0, 0.08), (30.0, 0.05), (50.0, 0.05), (40.0, 0.03))  # tilt of th
 PUSH_SPEED = 0.08  # of the tool [m/s]
 WAYS_TRIED = 30
 LEAVE_M = 0.07
+SLIP_M = 0.01  # room that a drag is planned with: a thing gives way as it is gripped
 BEARS_M = 0.0005  # by which the hand goes lower while it drags, lest the thing hang
 
 
@@ -122,8 +123,10 @@ def ways(scene: TaskScene, task: Task, start: Array, rng: np.random.Generator) -
     by = center - _middle(scene, task.object, start)
     if _room(scene, task.object, start, by) < 0:
         return
+    others = [other for other in scene.cell.objects if other != task.object]
     for _, approach in zip(range(WAYS_TRIED), scene.ways_to(task.object, start), strict=False):
-        drag = _drag(scene, task.object, approach.path[-1], by, start, approach.grasp.opening)
+        with scene.skills.world.berth(SLIP_M, others):
+            drag = _drag(scene, task.object, approach.path[-1], by, start, approach.grasp.opening)
         if drag is not None:
             yield Pulling(scene, task, approach)
 

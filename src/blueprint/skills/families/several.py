@@ -249,7 +249,7 @@ def _group_centers(scene: TaskScene, rng: np.random.Generator) -> tuple[tuple[fl
         pair = middle + rng.uniform(-0.35, 0.35, (2, 2))
         if np.linalg.norm(pair[0] - pair[1]) < GROUPS_APART_M:
             continue
-        if min(edge_distance(scene.table, spot) for spot in pair) < GROUP_RADIUS_M:
+        if edge_distance(scene.table, pair) < GROUP_RADIUS_M:
             continue
         if not all(worked(base, spot) for spot in pair):
             continue

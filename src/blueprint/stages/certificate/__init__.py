@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
+from blueprint import verify
 from blueprint.core.artifact import Artifact, Config
 from blueprint.core.errors import IntegrityError
 from blueprint.core.stage import stage
@@ -29,6 +32,7 @@ from blueprint.model.artifacts import (
     Workcell,
 )
 from blueprint.model.certificate import FrameRange, Provenance, StageRun
+from blueprint.model.episode import RecordedEpisode
 from blueprint.stages.certificate import checks, rule
 from blueprint.stages.certificate import episodes as single
 
@@ -106,65 +110,64 @@ def certificate(
     measurements = (*scene, *checks.of_quality(quality), *checks.of_dataset(episodes, recording, dataset))
     sensors = rule.sensor_source(recording.sensor_source, receipts["recording"].backends.get("renderer", ""))
     engine = receipts["episodes"].backends.get("simulator", "unknown")
-    terms = single.term_texts(quality)
+    terms = {term.name: term.text for one in quality.episodes for term in one.terms}
     batch = single.Batch(capture.origin, sensors, engine, measurements, frozenset(terms))
-    verdict = rule.suitability(
-        origin=capture.origin, sensor_source=sensors, physics_backend=engine, episodes=dataset.episodes,
-        quality=quality.score, measurements=measurements,
-    )  # fmt: skip
-    result = Certificate(
-        failures=None if dataset.failures is None else FAILURES_FILE,
-        scene=capture.name,
-        provenance=provenance(capture, receipts["capture"], workcell),
-        subject=subject(dataset.folder, receipts["dataset"]),
-        sensor_source=sensors,
-        physics_backend=engine,
-        frames=frames_of(dataset.frames, sensors, engine),
-        frame_count=dataset.frames,
-        physics_verified=rule.physics_verified(engine, dataset.episodes, measurements),
-        quality_score=quality.score,
-        episodes=tuple(single.certified(batch, episodes, recording.episodes, quality.episodes)),
-        terms=terms,
-        inputs=licences.inputs,
-        commercial_use=licences.commercial_use,
-        training_suitability=verdict.level,
-        reasons=verdict.reasons,
-        measurements=measurements,
-        stages=tuple(stage_run(receipts[name]) for name in ORDER),
-        warnings=warnings(capture, licences, assets),
-    )
-    write(result, out / result.file)
+    shared: dict[str, Any] = {
+        "scene": capture.name,
+        "provenance": provenance(capture, receipts["capture"]),
+        "terms": terms,
+        "inputs": licences.inputs,
+        "commercial_use": licences.commercial_use,
+        "stages": tuple(stage_run(receipts[name]) for name in ORDER),
+        "warnings": warnings(capture, licences, assets),
+    }
+    files = receipts["dataset"]
+    result = certified(shared, batch, episodes, recording.episodes, quality, subject(dataset.folder, files))
     if dataset.failures is not None:
         batch = replace(batch, measurements=(*scene, *checks.of_failures(episodes, recording, dataset)))
-        files = subject(dataset.failures, receipts["dataset"])
-        write(of_failures(result, batch, episodes, recording, files), out / FAILURES_FILE)
+        failed = certified(shared, batch, episodes, recording.failures, None, subject(dataset.failures, files))
+        write(failed, out / FAILURES_FILE)
+        result = result.model_copy(update={"failures": FAILURES_FILE})
+    write(result, out / result.file)
     return result
 
 
-def of_failures(
-    made: Certificate, batch: single.Batch, episodes: Episodes, recording: Recording, files: dict[str, str]
+def certified(
+    shared: dict[str, Any],
+    batch: single.Batch,
+    episodes: Episodes,
+    recorded: Sequence[RecordedEpisode],
+    quality: Quality | None,
+    files: dict[str, str],
 ) -> Certificate:
-    """The certificate of the attempts that failed: nothing in it is verified, and no policy but development takes it.
-
-    made: the demonstrations' certificate; files: of the failures' dataset
-    """
-    frames = sum(one.frames for one in recording.failures)
-    verdict = batch.verdict(None, ())
-    return made.model_copy(
-        update={
-            "failures": None,
-            "contents": "failed attempts",
-            "subject": files,
-            "frames": frames_of(frames, batch.sensors, batch.engine),
-            "frame_count": frames,
-            "physics_verified": False,
-            "quality_score": None,
-            "episodes": tuple(single.certified(batch, episodes, recording.failures, [None] * len(recording.failures))),
-            "training_suitability": rule.lower(verdict.level, "development_only"),
-            "reasons": ("its episodes are failed attempts, not demonstrations", *verdict.reasons),
-            "measurements": tuple(batch.measurements),
-        }
+    """The certificate of one dataset. shared: what those of all datasets of a run say; quality: None = the episodes are
+    failed attempts, which nobody rates and no policy but development takes; files: of the dataset, with SHA-256"""
+    rated = [None] * len(recorded) if quality is None else quality.episodes
+    score = None if quality is None else quality.score
+    frames = sum(one.frames for one in recorded)
+    verdict = rule.suitability(
+        origin=batch.origin, sensor_source=batch.sensors, physics_backend=batch.engine, episodes=len(recorded),
+        quality=score, measurements=batch.measurements,
+    )  # fmt: skip
+    failed = ("its episodes are failed attempts, not demonstrations",) if quality is None else ()
+    made = Certificate(
+        **shared,
+        contents="failed attempts" if failed else "demonstrations",
+        subject=files,
+        sensor_source=batch.sensors,
+        physics_backend=batch.engine,
+        frames=frames_of(frames, batch.sensors, batch.engine),
+        frame_count=frames,
+        physics_verified=not failed and rule.physics_verified(batch.engine, len(recorded), batch.measurements),
+        quality_score=score,
+        episodes=tuple(single.certified(batch, episodes, recorded, rated)),
+        training_suitability=rule.lower(verdict.level, "development_only") if failed else verdict.level,
+        reasons=(*failed, *verdict.reasons),
+        measurements=tuple(batch.measurements),
+        policies=(),
     )
+    said = made.model_dump(mode="json")
+    return made.model_copy(update={"policies": tuple(n for n in verify.POLICIES if not verify.objections(said, n))})
 
 
 def write(content: Certificate, file: Path) -> None:
@@ -208,15 +211,13 @@ def require_one_lineage(receipts: dict[str, Receipt]) -> None:
                 )
 
 
-def provenance(capture: Capture, receipt: Receipt, workcell: Workcell) -> Provenance:
+def provenance(capture: Capture, receipt: Receipt) -> Provenance:
     return Provenance(
         capture=capture.name,
         kind=capture.kind,
         frames=len(capture.frames),
         origin=capture.origin,
         source_digest=receipt.parts.inputs.get("source", ""),
-        robot=workcell.said_of_robots("title"),
-        robot_source=workcell.said_of_robots("source"),
     )
 
 

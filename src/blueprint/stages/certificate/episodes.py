@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from blueprint.core.errors import IntegrityError
-from blueprint.model.artifacts import Episodes, Quality
+from blueprint.model.artifacts import Episodes
 from blueprint.model.certificate import EpisodeCertificate, Measurement, TermValue
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode
 from blueprint.model.quality import EpisodeQuality
@@ -35,10 +35,6 @@ class Batch:
             origin=self.origin, sensor_source=self.sensors, physics_backend=self.engine, episodes=1, quality=score,
             measurements=[*shared, *own],
         )  # fmt: skip
-
-
-def term_texts(quality: Quality) -> dict[str, str]:
-    return {term.name: term.text for one in quality.episodes for term in one.terms}
 
 
 def certified(

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Renderer
 from blueprint.core.errors import IntegrityError
-from blueprint.formats.video import color_writer, decode_color
+from blueprint.formats.video import color_writer
+from blueprint.formats.video_frames import VideoFrames, write_strip
 from blueprint.model.artifacts import Episodes, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord
 from blueprint.stages.report import pictures
 
-STILLS = 8
 # kinds of task, most to see first
 TELLING = (
     *("chain", "pour", "stack", "sort", "rearrange", "insert", "wipe", "handover", "carry", "open", "turn", "close"),
@@ -92,12 +92,11 @@ def copy_episode(recording: Recording, index: int, folder: Path) -> None:
     """The recorded videos as CAMERA.mp4 with CAMERA.jpg, and `strip.jpg`: stills of the first camera side by side."""
     made = next(episode for episode in recording.episodes if episode.index == index)
     for number, track in enumerate(made.tracks):
-        shutil.copyfile(recording.path(track.video), folder / f"{track.camera}.mp4")
-        frames = list(decode_color(recording.path(track.video)))
-        pictures.save(frames[len(frames) // 2], folder / f"{track.camera}.jpg")
+        video, middle = recording.path(track.video), made.frames // 2 / recording.fps
+        shutil.copyfile(video, folder / f"{track.camera}.mp4")
+        pictures.save(VideoFrames().at(video, [middle], recording.fps)[0], folder / f"{track.camera}.jpg")
         if number == 0:
-            at = np.linspace(0, len(frames) - 1, STILLS).round().astype(int)
-            pictures.save(np.concatenate([frames[k] for k in at], axis=1), folder / "strip.jpg", 82)
+            write_strip(video, made.frames, recording.fps, folder / "strip.jpg")
 
 
 def draw_film(
