@@ -18,7 +18,7 @@ from blueprint.skills.rollout import Rollout
 Array = NDArray[np.float64]
 
 FAR_M, LOOK_S = 2.0, 0.2  # farther than any arm of ours reaches, with half a person; between two looks
-PATIENCE_S = 20.0  # lost in one motion; a person has long passed by then
+PATIENCE_S = 30.0  # lost in one motion; a person has long passed by then
 
 
 @dataclass(kw_only=True)
