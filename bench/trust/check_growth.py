@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 
 from bench.rows import Row
 from bench.trust.defects import Draft, write_drafts
-from blueprint.apps.convert import convert_dataset
 
 EPISODES, GROWTH = 40, 10
 AT_ONCE = 20  # episodes in this process' memory while it writes
@@ -57,10 +56,8 @@ def rows(episodes: int = EPISODES) -> Iterable[Row]:
         ours = [written(folder / f"ours_{count}", count) for count in sizes]
         yield _row("v3.0", CHECK, ours, sizes)
         yield _row("v3.0, as a scene's", OURS, ours, sizes)
-        for number, root in enumerate(ours):
-            convert_dataset(root, folder / f"old_{sizes[number]}", "v2.1")
+        for root in ours:
             _one_row_group(root)
-        yield _row("v2.1", CHECK, [folder / f"old_{count}" for count in sizes], sizes)
         yield _row("v3.0, tables in one piece", CHECK, ours, sizes)
 
 

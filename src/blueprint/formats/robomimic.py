@@ -70,7 +70,9 @@ def _write_demo(h5py: Any, group: Any, dataset: ForeignDataset, demo: Demo) -> N
                 stored = group.create_dataset(f"obs/{key}", (count, *picture.shape), "u1", **kind)
             stored[frame] = picture
     for name, values in group["obs"].items():
-        layout, source = h5py.VirtualLayout(values.shape, values.dtype), h5py.VirtualSource(values)
+        layout = h5py.VirtualLayout(values.shape, values.dtype)
+        layout.dcpl.set_obj_track_times(False)  # no clock in the file
+        source = h5py.VirtualSource(".", values.name, values.shape)
         layout[: count - 1], layout[count - 1] = source[1:], source[count - 1]
         group.create_virtual_dataset(f"next_obs/{name}", layout)
     path = dataset.root / f"sidecar/privileged_state/{demo.episode.index:06d}.npz"

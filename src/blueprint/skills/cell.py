@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from blueprint.core.errors import IntegrityError
 from blueprint.model.scene import RobotArm
@@ -145,17 +144,24 @@ class Cell:
 
     def pose(self, qpos: Array, name: str) -> Array:
         """(4, 4) T_world_object of a free body in a state."""
-        address = self.object_qpos[name]
+        import mujoco
+
+        address, turn = self.object_qpos[name], np.empty(9)
+        quat = np.array(qpos[address + 3 : address + 7], dtype=float)
+        mujoco.mju_normalize4(quat)
+        mujoco.mju_quat2Mat(turn, quat)
         T = np.eye(4)
-        T[:3, :3] = Rotation.from_quat(qpos[address + 3 : address + 7], scalar_first=True).as_matrix()
+        T[:3, :3] = turn.reshape(3, 3)
         T[:3, 3] = qpos[address : address + 3]
         return T
 
     def with_pose(self, qpos: Array, name: str, T_world_object: Array) -> Array:
         """(nq,) a copy of the state with a free body moved."""
+        import mujoco
+
         out, address = qpos.copy(), self.object_qpos[name]
         out[address : address + 3] = T_world_object[:3, 3]
-        out[address + 3 : address + 7] = Rotation.from_matrix(T_world_object[:3, :3]).as_quat(scalar_first=True)
+        mujoco.mju_mat2Quat(out[address + 3 : address + 7], T_world_object[:3, :3].ravel())
         return out
 
     def alone(self, *names: str | None) -> Array:

@@ -13,6 +13,8 @@ POSITION_TOLERANCE_M = 5e-4
 ROTATION_TOLERANCE_RAD = 3e-3
 LIMIT_MARGIN_RAD = 0.03  # kept from every joint limit
 MAX_ITERATIONS = 40
+STEP_RAD, LIMIT_SHARE = 0.5, 0.95  # the most that a joint turns per step, also of what is left to its limit
+DAMPING = 1e-6
 
 
 class ArmKinematics:
@@ -41,11 +43,10 @@ class ArmKinematics:
         self._reach = mink.FrameTask(
             robot.gripper.site, "site", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-3
         )
-        self._posture = mink.PostureTask(self._model, cost=1e-3)
         self._lower, self._upper = cell.arm_range[:, 0] + LIMIT_MARGIN_RAD, cell.arm_range[:, 1] - LIMIT_MARGIN_RAD
         self._model.jnt_range[:, 0], self._model.jnt_range[:, 1] = self._lower, self._upper
-        speeds = dict(zip(robot.joints, 0.5 * np.ones(len(robot.joints)), strict=True))
-        self._limits = [mink.ConfigurationLimit(self._model), mink.VelocityLimit(self._model, speeds)]
+        speeds = dict(zip(robot.joints, np.full(len(robot.joints), STEP_RAD), strict=True))
+        self._limits = [mink.ConfigurationLimit(self._model, gain=LIMIT_SHARE), mink.VelocityLimit(self._model, speeds)]
         self._site = robot.gripper.site
         self.home: Array = np.array(robot.home)
 
@@ -60,20 +61,34 @@ class ArmKinematics:
         Found configurations are within 0.5 mm and 3 mrad of the target and off every joint limit.
         """
         self._configuration.update(np.clip(start, self._lower, self._upper))
-        self._posture.set_target(self._configuration.q)
         self._reach.set_target(self._mink.SE3.from_matrix(T_world_tool))
         for _ in range(iterations):
-            error = self._reach.compute_error(self._configuration)
-            if self._good(error):
+            jacobian, error, damping = self._reach.compute_qp_residual(self._configuration)
+            if self._good(error / self._reach.cost):
                 return self._configuration.q.copy()
-            try:
-                velocity = self._mink.solve_ik(
-                    self._configuration, [self._reach], 1.0, "daqp", damping=1e-6, limits=self._limits
-                )
-            except self._mink.NoSolutionFound:
+            step = self._step(jacobian, error, damping + DAMPING)
+            if step is None:
                 return None
-            self._configuration.integrate_inplace(velocity, 1.0)
+            self._configuration.integrate_inplace(step, 1.0)
         return self._configuration.q.copy() if self._good(self._reach.compute_error(self._configuration)) else None
+
+    def _step(self, jacobian: Array, error: Array, damping: float) -> Array | None:
+        """(n,) the damped least-squares step within all limits; None if there is none.
+
+        Where the step without limits keeps them, it is that of the quadratic program, which need not be solved.
+        """
+        normal = jacobian.T @ jacobian + damping * np.eye(jacobian.shape[1])
+        step = np.linalg.solve(normal, jacobian.T @ error).astype(np.float64)
+        q = self._configuration.q
+        room = np.minimum(np.where(step > 0, self._upper - q, q - self._lower) * LIMIT_SHARE, STEP_RAD)
+        if (np.abs(step) <= room).all():
+            return step
+        try:
+            return self._mink.solve_ik(
+                self._configuration, [self._reach], 1.0, "daqp", damping=DAMPING, limits=self._limits
+            )
+        except self._mink.NoSolutionFound:
+            return None
 
     def _good(self, error: Array) -> bool:
         position, rotation = np.linalg.norm(error[:3]), np.linalg.norm(error[3:])
@@ -94,9 +109,9 @@ class ArmKinematics:
         share = np.linspace(0.0, 1.0, steps + 1)[1:]
         turn = Slerp([0.0, 1.0], Rotation.from_matrix(np.stack([T_from[:3, :3], T_to[:3, :3]])))
         path = [np.asarray(start, dtype=float)]
-        for s in share:
+        for s, rotation in zip(share, turn(share).as_matrix(), strict=True):
             T = np.eye(4)
-            T[:3, :3] = turn(s).as_matrix()
+            T[:3, :3] = rotation
             T[:3, 3] = (1 - s) * T_from[:3, 3] + s * T_to[:3, 3]
             joints = self.solve(T, path[-1], iterations=12)
             if joints is None or np.abs(joints - path[-1]).max() > 0.35:

@@ -99,10 +99,10 @@ class Skills:
         qpos: (nq,) with the object as it stood before it was grasped: that is how it is to stand again
         wish: (4, 4) a pose of the object that meets the goal, to be tried before all others
         """
-        wanted = targets(self.cell, held.name, goal, qpos, rng)
+        wanted = iter(targets(self.cell, held.name, goal, qpos, rng))
         if goal.family in ("place_region", "place_beside"):
-            wanted = [T for T in wanted if self._on_the_table(held.name, T)]
-        for T_object in [*([] if wish is None else [wish]), *wanted[:PLACES_TRIED]]:
+            wanted = (T for T in wanted if self._on_the_table(held.name, T))
+        for T_object in itertools.chain([] if wish is None else [wish], itertools.islice(wanted, PLACES_TRIED)):
             self.world.place(qpos)
             tool = T_object @ invert(held.T_tool_object)
             at = self.arm.solve(tool, self.arm.home)

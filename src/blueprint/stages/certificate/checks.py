@@ -293,7 +293,7 @@ def of_dataset(made: Episodes, recording: Recording, dataset: Dataset) -> list[M
 def of_failures(made: Episodes, recording: Recording, dataset: Dataset) -> list[Measurement]:
     """Of the second dataset: attempts that failed, and nothing else."""
     records = {record.index: record for record in made.episodes}
-    wrong = sum(one.attempt is None or records[one.index].attempts[one.attempt].success for one in recording.failures)
+    wrong = sum(f.attempt is None or records[f.index].attempts[f.attempt].success for f in recording.failures)
     return [
         _readable(dataset, str(dataset.failures)),
         judged("dataset.failed", DATASET, "episodes that did not fail", float(wrong), "", "==", 0.0),
