@@ -65,6 +65,16 @@ class Simulation(Protocol):
         """Step `seconds` on, moving the actuator targets linearly from the last `ctrl` (nu,) to this one."""
         ...
 
+    def put(
+        self,
+        qpos_at: NDArray[np.int64],
+        qpos: NDArray[np.float64],
+        dof_at: NDArray[np.int64],
+        qvel: NDArray[np.float64],
+    ) -> None:
+        """Set some positions and velocities, by their indices: those of what moves by itself."""
+        ...
+
     def contacts(self) -> list[tuple[int, int, float, float]]:
         """(body a, body b, signed distance [m], normal force [N]) of every contact now."""
         ...

@@ -12,7 +12,7 @@ What is changed in the robot's own description, and why:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,8 +62,13 @@ def mount(
     return mount_all(scene, [Mounting(installed, T_world_base, pedestal_m)], out)[0]
 
 
-def mount_all(scene: Path, mountings: Sequence[Mounting], out: Path) -> tuple[RobotArm, ...]:
-    """As `mount`, for several robots: names of the first begin with `robot/`, of the second with `robot2/`."""
+def mount_all(
+    scene: Path, mountings: Sequence[Mounting], out: Path, more: Callable[[mujoco.MjSpec], None] | None = None
+) -> tuple[RobotArm, ...]:
+    """As `mount`, for several robots: names of the first begin with `robot/`, of the second with `robot2/`.
+
+    more: puts further bodies into the scene
+    """
     import mujoco
 
     (out / "assets").mkdir(parents=True, exist_ok=True)
@@ -74,6 +79,8 @@ def mount_all(scene: Path, mountings: Sequence[Mounting], out: Path) -> tuple[Ro
         spec.option.enableflags |= int(mujoco.mjtEnableBit.mjENBL_SLEEP)
     for key in list(spec.keys):  # the scene's start lacks the robot; see `_add_start`
         spec.delete(key)
+    if more is not None:
+        more(spec)
     arms = []
     for k, one in enumerate(mountings):
         prefix, camera = prefix_of(k), wrist_camera(k)

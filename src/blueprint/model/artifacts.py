@@ -27,6 +27,7 @@ from blueprint.model.certificate import (
     Suitability,
 )
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode, RecordedInstance
+from blueprint.model.movers import AnyMover
 from blueprint.model.packs import Pack, Stream
 from blueprint.model.quality import Diversity, EpisodeQuality, Term
 from blueprint.model.scene import (
@@ -143,6 +144,7 @@ class Workcell(Artifact):
     robot: the first arm; others: further ones
     reachable: body name -> whether some grasp of it is within reach of some arm, were it alone on the table
     cameras: camera names in the MJCF, in recording order (`scene`, `wrist`, further wrists)
+    movers: what moves by itself, with the courses of objects; people take another way in every episode
     more_cameras: further ones in the MJCF, recorded only where `recording.cameras` names them
     """
 
@@ -152,6 +154,7 @@ class Workcell(Artifact):
     bodies: tuple[SceneBody, ...]
     cameras: tuple[str, ...]
     more_cameras: tuple[str, ...] = ()
+    movers: tuple[AnyMover, ...] = ()
     table_polygon: tuple[Vec2, ...]
     reachable: dict[str, bool]
 

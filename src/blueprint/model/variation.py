@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from blueprint.core.artifact import Model
+from blueprint.model.movers import AnyMover
 from blueprint.model.spatial import Vec3
 
 Level = Literal["none", "low", "medium", "high"]
@@ -102,6 +103,7 @@ class Variation(Model):
     seed: numbers from which it was drawn (settings, purpose, episode); start: (nq,) the settled start [m, rad]
     absent: bodies that are taken out; scaled: body -> factor on its size, for a similar one in its place
     mjcf: the model with these changes, a file of `Episodes`; None = the workcell's own
+    movers: what moves by itself, and how
     """
 
     seed: tuple[int, ...]
@@ -111,3 +113,4 @@ class Variation(Model):
     scaled: dict[str, float] = Field(default_factory=dict)
     mjcf: str | None = None
     injected: Injected | None = None
+    movers: tuple[AnyMover, ...] = ()

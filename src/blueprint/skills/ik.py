@@ -35,7 +35,9 @@ class ArmKinematics:
         keep = {cell.joint(name) for name in robot.joints}
         gone = [cell.model.joint(j).name for j in range(cell.model.njnt) if j not in keep]
         for name in gone:
-            spec.delete(spec.joint(name))
+            joint = spec.joint(name)
+            joint.parent.sleep = mujoco.mjtSleepPolicy.mjSLEEP_AUTO  # what cannot move has no say in whether it sleeps
+            spec.delete(joint)
         self._model = spec.compile()
         self._configuration = mink.Configuration(self._model)
         self._reach = mink.FrameTask(

@@ -1,7 +1,8 @@
 """Things that move by themselves: scripted objects and a walking person, as capsules on a path known over time.
 
 A mover is a pure function of time, so a scene with movers replays to the bit. `add_movers` puts them into an MjSpec as
-mocap bodies, which push and are never pushed; `drive` moves them there.
+free bodies without weight, so that states and pictures hold them as they hold objects; `drive` puts them where they
+are at a time, `driven` says how they move on from there.
 """
 
 from __future__ import annotations
@@ -12,17 +13,26 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from blueprint.model.movers import Person
 
 if TYPE_CHECKING:
     import mujoco
 
+    from blueprint.model.movers import AnyMover
+
 Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 # an adult of usual build and gait, by eye: a proxy to keep away from, not a model of walking
 STRIDE = 0.83  # length of a full gait cycle by the stature
 SWING_RAD = 0.42  # of legs about the hip, to either side
 SWAY_RAD = 0.3  # of arms about the shoulder, against the legs
 FASTEST = 2.6  # no part moves faster than this times the walk: the feet do, at 1 + 0.42 pi / 0.83
+
+# where people walk: this far from the table's edge, from there to there, never closer to the arm's base
+BESIDE_M, WALK_M, FROM_BASE_M = (0.3, 0.55), 3.0, 0.75
 
 
 @dataclass(frozen=True)
@@ -157,20 +167,69 @@ class Walker:
         return found
 
 
+def mover_of(said: AnyMover) -> Mover:
+    fields = said.model_dump(exclude={"kind"})
+    if said.kind == "person":
+        return Walker(**fields)
+    return Scripted(Part(said.name, said.radius_m, said.half_m), said.times, said.points)
+
+
+def passing_by(
+    name: str, table: Array, base: Array, floor_z: float, stature: float, rng: np.random.Generator
+) -> Person:
+    """A person who walks past a side of the table at which no arm stands, close enough to be in its way.
+
+    table: (K, 2) outline; base: (2,) where the arm stands [m]
+    """
+    low, high = table.min(axis=0), table.max(axis=0)
+    sides = []
+    for axis in range(2):
+        for edge, away in ((low[axis], -1.0), (high[axis], 1.0)):
+            line = edge + away * float(rng.uniform(*BESIDE_M))
+            sides.append((abs(base[axis] - line), axis, line))
+    free = [side for side in sides if side[0] > FROM_BASE_M] or [max(sides)]
+    _, axis, line = free[int(rng.integers(len(free)))]
+    along = float(rng.choice([-1.0, 1.0])) * np.array([-WALK_M, WALK_M]) + (low + high)[1 - axis] / 2
+    path = tuple((line, y) if axis == 0 else (y, line) for y in along.tolist())
+    walker = Walker.drawn(name, np.array(path), floor_z, rng)
+    return Person(
+        name=name, path=path, floor_z=floor_z, speed=walker.speed, stature=stature, phase=walker.phase,
+        leaves=walker.leaves,
+    )  # fmt: skip
+
+
 def add_movers(spec: mujoco.MjSpec, movers: Iterable[Mover], rgba: tuple[float, ...] = (0.85, 0.55, 0.4, 1.0)) -> None:
-    """Add every part as a mocap body of its name, where it is at time 0."""
+    """Add every part as a free body of its name, where it is at time 0. Parts do not touch each other."""
     import mujoco
 
     for mover in movers:
         for part, (at, quat) in zip(mover.parts, mover.poses(0.0), strict=True):
-            body = spec.worldbody.add_body(name=part.name, pos=at.tolist(), quat=quat.tolist(), mocap=True)
+            body = spec.worldbody.add_body(name=part.name, pos=at.tolist(), quat=quat.tolist(), gravcomp=1.0)
+            body.add_freejoint(name=part.name)
+            body.sleep = mujoco.mjtSleepPolicy.mjSLEEP_NEVER
             kind = mujoco.mjtGeom.mjGEOM_CAPSULE if part.half_m else mujoco.mjtGeom.mjGEOM_SPHERE
-            body.add_geom(name=part.name, type=kind, size=[part.radius_m, part.half_m, 0.0], rgba=list(rgba))
+            size = [part.radius_m, part.half_m, 0.0]
+            body.add_geom(name=part.name, type=kind, size=size, rgba=list(rgba), contype=0, conaffinity=1)
+
+
+def driven(model: mujoco.MjModel, movers: Iterable[Mover], t: float, dt: float) -> tuple[Ints, Array, Ints, Array]:
+    """(indices in qpos, values, indices in qvel, values) of the movers at a time [s], on their way to t + dt."""
+    none = np.zeros(0, dtype=np.int64)
+    at, dofs, qpos, qvel = [none], [none], [np.zeros(0)], [np.zeros(0)]
+    for mover in movers:
+        for part, (p, q), (to, r) in zip(mover.parts, mover.poses(t), mover.poses(t + dt), strict=True):
+            joint = int(model.body(part.name).jntadr[0])
+            before, after = (Rotation.from_quat(quat, scalar_first=True) for quat in (q, r))
+            at.append(model.jnt_qposadr[joint] + np.arange(7))
+            dofs.append(model.jnt_dofadr[joint] + np.arange(6))
+            qpos.append(np.concatenate([p, q]))
+            qvel.append(
+                np.concatenate([to - p, (before.inv() * after).as_rotvec()]) / dt
+            )  # MuJoCo: turning in its frame
+    return np.concatenate(at), np.concatenate(qpos), np.concatenate(dofs), np.concatenate(qvel)
 
 
 def drive(model: mujoco.MjModel, data: mujoco.MjData, movers: Iterable[Mover], t: float) -> None:
-    """Put the mocap bodies of the movers where they are at a time [s]. Kinematics are the caller's to update."""
-    for mover in movers:
-        for part, (at, quat) in zip(mover.parts, mover.poses(t), strict=True):
-            mocap = int(model.body(part.name).mocapid[0])
-            data.mocap_pos[mocap], data.mocap_quat[mocap] = at, quat
+    """Put the movers where they are at a time [s], at rest. Kinematics are the caller's to update."""
+    at, qpos, dofs, qvel = driven(model, movers, t, 1.0)
+    data.qpos[at], data.qvel[dofs] = qpos, 0.0 * qvel

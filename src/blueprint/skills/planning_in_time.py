@@ -104,6 +104,8 @@ def first_meeting(
     Nothing can be met between the checks: both sides together move less than two berths from one to the next.
     """
     moving = tuple(moving)
+    if not moving:
+        return None
     names = [name for one in moving for name in one.bodies]
     geoms, fastest = world.geoms_of(names), max((one.fastest for one in moving), default=0.0)
     with world.berth(BERTH_M, names):
@@ -197,16 +199,21 @@ class Guard:
     what was observed, moved on as it is predicted to. Where even resting would, it goes back along its way.
     """
 
-    def __init__(self, world: CollisionWorld, rows: Array, opening: float, fps: int) -> None:
-        """rows: (K, n) the state now and the targets to follow, one per frame."""
+    def __init__(self, world: CollisionWorld, rows: Array, opening: float, fps: int, rate: float = 0.0) -> None:
+        """rows: (K, n) the state now and the targets to follow, one per frame; rate: rows per frame at the start"""
         self._world, self._rows, self._opening, self._fps = world, rows, opening, fps
-        self._at, self._rate = 0.0, 0.0  # in rows, and rows per frame
+        self._at, self._rate = 0.0, rate
         self._change = 1.0 / max(1, round(BRAKE_S * fps))
         self.waited = 0  # frames since it last went forward: when these are many, plan anew
 
     @property
     def done(self) -> bool:
         return self._at >= len(self._rows) - 1
+
+    @property
+    def at(self) -> float:
+        """How far it has come, in rows."""
+        return self._at
 
     @property
     def joints(self) -> Array:

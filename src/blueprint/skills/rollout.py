@@ -73,14 +73,18 @@ class Rollout:
                 columns = self.cell.view(k).columns
                 rows[: len(own), columns], rows[len(own) :, columns] = own, own[-1]
         for row in rows:
-            action = row.astype(np.float32)
-            ctrl = self.cell.ctrl(action)
-            self._note(action, ctrl, SEGMENTS.index(segment))
-            self.simulation.advance(ctrl, 1.0 / self.fps)
+            self._frame(segment, row)
 
     def hold(self, segment: str, frames: int, opening: Array | float) -> None:
         """Stay where the arm is commanded to be."""
         self.run(segment, np.tile(self.commanded, (frames, 1)), opening)
+
+    def _frame(self, segment: str, row: Array) -> None:
+        """One action (sum of n + 1,) of all arms."""
+        action = row.astype(np.float32)
+        ctrl = self.cell.ctrl(action)
+        self._note(action, ctrl, SEGMENTS.index(segment))
+        self.simulation.advance(ctrl, 1.0 / self.fps)
 
     def _note(self, action: NDArray[np.float32], ctrl: Array, segment: int) -> None:
         frame, qpos = self.frames, self.simulation.qpos

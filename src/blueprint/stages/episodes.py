@@ -20,11 +20,12 @@ from pydantic import Field
 
 from blueprint.backends.protocols import Simulator
 from blueprint.core.artifact import Config
-from blueprint.core.errors import InfeasibleError
+from blueprint.core.errors import InfeasibleError, SettingsError
 from blueprint.core.execute import map_items
 from blueprint.core.stage import stage
 from blueprint.model.artifacts import Episodes, TaskSet, Workcell
 from blueprint.model.episode import Attempt, EpisodeRecord
+from blueprint.model.movers import AnyMover
 from blueprint.model.task import Task
 from blueprint.model.variation import Injected, Level, Variation
 
@@ -90,6 +91,7 @@ class Plan:
     settings: tuple[Setting, ...]
     wording: Wording
     cfg: EpisodesConfig
+    movers: tuple[AnyMover, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Start:
     variation: Variation
 
 
-@stage(version="3", timeout_s=48 * 3600.0)
+@stage(version="4", timeout_s=48 * 3600.0)
 def episodes(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig, out: Path) -> Episodes:
     """Plan, simulate and judge. Raises InfeasibleError when not one episode succeeds."""
     from blueprint.skills.rollout import SEGMENTS
@@ -138,11 +140,18 @@ def episodes(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: Ep
 
 
 def _prepare(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig, out: Path) -> Plan:
-    """The scene as captured, and with every set of objects, its model written to `out`/models."""
+    """The scene as captured, and with every set of objects, its model written to `out`/models.
+
+    Raises SettingsError for errors to make among people: neither was tried with the other.
+    """
     from blueprint.skills.object_sets import SETS, ObjectSet, draw_set, write_model
     from blueprint.skills.scene import TaskScene
     from blueprint.skills.wording import Wording, viewers_right
 
+    if workcell.movers and cfg.inject_errors:
+        raise SettingsError(
+            "episodes.inject_errors and workcell.people or movers do not go together", "set one of them to 0"
+        )
     wanted = {step.object for task in taskset.tasks for step in task.steps}
 
     def scene_with(objects: ObjectSet, file: Path | None) -> TaskScene:
@@ -161,7 +170,7 @@ def _prepare(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: Ep
         (out / MODELS).mkdir(exist_ok=True)
         write_model(cell, objects, out / file)
         settings.append(Setting(objects, scene_with(objects, out / file), file))
-    return Plan(tuple(settings), Wording.of(settings[0].scene, viewers_right(cell.model)), cfg)
+    return Plan(tuple(settings), Wording.of(settings[0].scene, viewers_right(cell.model)), cfg, workcell.movers)
 
 
 # ------------------------------------------------------------------ one episode
@@ -252,8 +261,20 @@ def _drawn(plan: Plan, setting: Setting, task: Task, seed: tuple[int, ...], draw
         absent=setting.objects.absent,
         scaled=setting.objects.scaled,
         mjcf=setting.mjcf,
+        movers=_movers(plan, scene, drawn),
     )
     return Start(scene, draw_goal(drawn, vary.goals, scene, task, plan.wording), scene.cell.home_qpos, variation)
+
+
+def _movers(plan: Plan, scene: TaskScene, drawn: np.random.Generator) -> tuple[AnyMover, ...]:
+    """People take a way of their own in every episode; objects keep to their course."""
+    from blueprint.skills.obstacles import passing_by
+
+    base = np.array(scene.cell.robot.base.position[:2])
+    return tuple(
+        passing_by(one.name, scene.table, base, one.floor_z, one.stature, drawn) if one.kind == "person" else one
+        for one in plan.movers
+    )
 
 
 def _settled(plan: Plan, drawn: Start, rng: np.random.Generator) -> tuple[Start | None, Iterator[Way]]:
@@ -321,12 +342,20 @@ def _erring(
 
 def _attempt(plan: Plan, start: Start, way: Way, rng: np.random.Generator) -> tuple[Rollout, Attempt]:
     from blueprint.skills.attempt import SlippingRollout, attempt
+    from blueprint.skills.collision import CollisionWorld
+    from blueprint.skills.obstacles import mover_of
     from blueprint.skills.rollout import Rollout
+    from blueprint.skills.yielding import YieldingRollout
 
     scene, error = start.scene, start.variation.injected
     simulation = scene.simulator.open(scene.cell.file, start.qpos, start.variation.physics)
     slips = error is not None and error.kind == "early_opening"
-    rollout = (SlippingRollout if slips else Rollout)(simulation, scene.cell, plan.cfg.fps)
+    if start.variation.movers:
+        movers = tuple(mover_of(one) for one in start.variation.movers)
+        world = CollisionWorld(scene.cell)
+        rollout = YieldingRollout(simulation, scene.cell, plan.cfg.fps, movers=movers, world=world)
+    else:
+        rollout = (SlippingRollout if slips else Rollout)(simulation, scene.cell, plan.cfg.fps)
     done = attempt(scene, start.task, way, rollout, partial(_judge, start.task), rng, recover=plan.cfg.recover)
     simulation.close()
     return rollout, done

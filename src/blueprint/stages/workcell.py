@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from blueprint.core.artifact import Config
-from blueprint.core.errors import InfeasibleError
+from blueprint.core.errors import InfeasibleError, SettingsError
 from blueprint.core.stage import stage
 from blueprint.model.artifacts import SimScene, Workcell
+from blueprint.model.movers import Course, Person
 
 if TYPE_CHECKING:
     from blueprint.backends.robot_mjcf import Mounting
@@ -33,16 +35,19 @@ APART_M = 0.12  # where the work area is probed around its middle, so that there
 class WorkcellConfig(Config):
     """robot: see `blueprint robots list`; robots: several at once, in place of `robot`.
 
+    people: who walk past the table while the robot works; movers: things on a course of their own (docs/episodes.md)
     grasp_samples: surface points per object from which grasps are built
     """
 
     robot: str = "franka_panda"
     robots: tuple[str, ...] = ()
+    people: int = Field(default=0, ge=0, le=4)
+    movers: tuple[Course, ...] = ()
     grasp_samples: int = Field(default=160, ge=20)
     seed: int = 0
 
 
-@stage(version="2", timeout_s=900.0)
+@stage(version="3", timeout_s=900.0)
 def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
     """Choose the base poses by reachability, mount the robots, and say what they can reach.
 
@@ -51,14 +56,19 @@ def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
     from blueprint.backends import cameras_mjcf, robot_mjcf, robots
     from blueprint.backends.robot_sheet import arms_of
     from blueprint.skills.cell import Cell
+    from blueprint.skills.obstacles import add_movers, mover_of
 
     installed = [robots.ensure(sheet.name) for sheet in arms_of(cfg.robots or (cfg.robot,))]
+    if len(installed) > 1 and (cfg.people or cfg.movers):
+        raise SettingsError("people and movers need a workcell with one arm", "leave workcell.robots at one robot")
     names = tuple(body.name for body in simscene.bodies if body.movable)
     jointed = tuple(body for body in simscene.bodies if body.joints)
     if not names and not jointed:
         raise InfeasibleError("nothing in the scene can be carried or opened", "every object is anchored or soft")
     mountings = _choose_bases(simscene, installed, names, cfg, out / "probe")
-    arms = robot_mjcf.mount_all(simscene.path(simscene.mjcf), mountings, out)
+    movers = (*_people(simscene, mountings, cfg), *cfg.movers)
+    alive = [mover_of(one) for one in movers]
+    arms = robot_mjcf.mount_all(simscene.path(simscene.mjcf), mountings, out, partial(add_movers, movers=alive))
     cell = Cell.load(out / "workcell.xml", arms, names)
     reached = [_reachable(view, cfg) for view in cell.views]
     reachable = {name: any(by_arm[name] for by_arm in reached) for name in names}
@@ -77,9 +87,25 @@ def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
         bodies=simscene.bodies,
         cameras=(SCENE_CAMERA, *(robot_mjcf.wrist_camera(k) for k in range(len(arms)))),
         more_cameras=more,
+        movers=movers,
         table_polygon=simscene.table_polygon,
         reachable=reachable,
     )
+
+
+def _people(simscene: SimScene, mountings: Sequence[Mounting], cfg: WorkcellConfig) -> Iterator[Person]:
+    """As they stand before they walk; their stature is theirs in every episode."""
+    import mujoco
+
+    from blueprint.skills.obstacles import passing_by
+
+    if cfg.people:
+        spec = mujoco.MjSpec.from_file(str(simscene.path(simscene.mjcf)))
+        floor, base = float(spec.geom("floor").pos[2]), mountings[0].T_world_base[:2, 3]
+        for k in range(cfg.people):
+            rng = np.random.default_rng([cfg.seed, 29, k])
+            stature = float(rng.uniform(1.55, 1.9))
+            yield passing_by(f"person{k}", np.array(simscene.table_polygon), base, floor, stature, rng)
 
 
 def _choose_bases(

@@ -60,7 +60,10 @@ class History:
         ]
         self.hand = frozenset[int]().union(*(self._subtree(self._palm(robot)) for robot in evidence.robots))
         self.robot = frozenset[int]().union(*(self._subtree(self._base(robot)) for robot in evidence.robots))
-        self.table = frozenset(range(self.model.nbody)) - self.robot - frozenset(self.body.values())
+        everything = frozenset(range(self.model.nbody)) - self.robot - frozenset(self.body.values())
+        # nothing but people and objects on a course floats; see `skills.obstacles`
+        self.movers = frozenset(body for body in everything if self.model.body_gravcomp[body] > 0)
+        self.table = everything - self.movers
 
     def validate(self, task: Task) -> None:
         evidence = self.evidence

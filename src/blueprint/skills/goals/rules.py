@@ -52,6 +52,9 @@ def collisions(history: History, handled: Collection[str], pressed: Collection[i
     )
     for name, some, others, bound in pairs:
         yield check(f"collision: {name}", float(history.force(some, others).max()), "<=", bound)
+    if history.movers:
+        met = history.touching(history.robot | {*history.body.values()}, history.movers)
+        yield check("collision: frames in which what moves by itself is touched", float(met.sum()), "==", 0.0)
 
 
 def grasp(history: History, name: str) -> Iterator[Check]:

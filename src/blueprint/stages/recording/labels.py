@@ -40,12 +40,19 @@ def labels_of(workcell: Workcell) -> Labels:
     """An object and its moving parts are one instance, of its category or else its name; each arm is one."""
     found = anatomy(workcell.path(workcell.mjcf))
     kinds = {body.name: body.category or body.text for body in workcell.bodies}
+    kinds |= {mover.name: "person" if mover.kind == "person" else mover.name for mover in workcell.movers}
     arms = {_root_of(found, arm.gripper.finger_bodies[0]) for arm in workcell.robots}
     instances = [RecordedInstance(name=BACKGROUND, category=BACKGROUND, thing=False)]
-    of_root = {0: 0}
+    of_root, of_mover = {0: 0}, dict[str, int]()
+    movers = {mover.name for mover in workcell.movers}
     for root in dict.fromkeys(found.roots.tolist()):
         if root:
             name = found.names[root]
+            if (whole := name.partition("/")[0]) in movers:  # a person has several bodies
+                if (known := of_mover.setdefault(whole, len(instances))) < len(instances):
+                    of_root[root] = known
+                    continue
+                name = whole
             category = ROBOT if root in arms else kinds.get(name) or name
             of_root[root] = len(instances)
             instances.append(RecordedInstance(name=name, category=category, thing=root in arms or name in kinds))
