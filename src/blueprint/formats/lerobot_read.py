@@ -82,17 +82,26 @@ class ForeignDataset:
         """The row groups that were read last."""
         return {}
 
+    @cached_property
+    def _footers(self) -> dict[Path, tuple[pq.FileMetaData, NDArray[np.int64]]]:
+        """Of the file that was read last: as long as it has episodes, so read once; where its row groups begin."""
+        return {}
+
     def rows(self, episode: Episode) -> pa.Table:
         """As stored; of a shared file, only the row groups that hold the episode are read."""
-        with pq.ParquetFile(episode.table) as file:
-            sizes = [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)]
-            starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
-            wanted = episode.rows or slice(0, starts[-1])
-            groups = tuple(k for k in range(len(sizes)) if starts[k] < wanted.stop and wanted.start < starts[k + 1])
-            if (episode.table, groups) not in self._held:
+        if episode.table not in self._footers:
+            found = pq.read_metadata(episode.table)
+            sizes = [found.row_group(k).num_rows for k in range(found.num_row_groups)]
+            self._footers.clear()
+            self._footers[episode.table] = (found, np.cumsum([0, *sizes]))
+        footer, starts = self._footers[episode.table]
+        wanted = episode.rows or slice(0, footer.num_rows)
+        groups = tuple(np.flatnonzero((starts[:-1] < wanted.stop) & (wanted.start < starts[1:])).tolist())
+        if (episode.table, groups) not in self._held:
+            with pq.ParquetFile(episode.table, metadata=footer) as file:
                 self._held.clear()
                 self._held[episode.table, groups] = file.read_row_groups(groups)
-        first = starts[groups[0]] if groups else wanted.start
+        first = int(starts[groups[0]]) if groups else wanted.start
         table = self._held[episode.table, groups].slice(wanted.start - first, wanted.stop - wanted.start)
         kept = {key: value for key, value in (table.schema.metadata or {}).items() if key != b"pandas"}
         return table.combine_chunks().replace_schema_metadata(kept or None)  # pandas' index counts rows of a file
