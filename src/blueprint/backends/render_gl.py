@@ -25,8 +25,21 @@ PICTURES, SHADOWS, DARK, DEPTHS, SKY, SCRATCH = range(6)  # texture units
 
 @cache
 def gl() -> Any:
-    """PyOpenGL; importable only where its drivers are."""
+    """PyOpenGL; importable only where its drivers are. Errors are asked for once a picture (`check`), not every call.
+
+    PyOpenGL needs to know between the import of its EGL and that of its GL.
+    """
+    import_module("OpenGL.EGL")
+    flags: Any = import_module("OpenGL._configflags")
+    flags.ERROR_CHECKING = False
     return import_module("OpenGL.GL")
+
+
+def check() -> None:
+    """Raises BackendError when OpenGL refused a call since the last check."""
+    code = gl().glGetError()
+    if code:
+        raise BackendError(f"OpenGL error 0x{int(code):04x} while drawing", "set renderer = mujoco, and report this")
 
 
 class Program:
@@ -205,6 +218,7 @@ class Target:
         """(H, W, 4), overwritten by the next reading."""
         GL = gl()
         GL.glReadPixels(0, 0, self.width, self.height, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE, self._color_out)
+        check()
         return self._color_out
 
     def read_depth(self) -> Array:
