@@ -3,10 +3,11 @@
 It covers the pixels that MuJoCo's renderer covers and lights them by the same equations; only what costs is done less:
 
 - colour, label and depth come from one drawing, without multisampling
-- a fixed camera's background is drawn once, in two halves: without and with the light that casts shadows. A frame puts
-  them together under its own shadow map and draws only what moves. A moving camera's frames are drawn whole
+- a fixed camera's background is drawn once as it is and once in the shadow. A frame puts them together under its own
+  shadow map and draws only what moves. A moving camera's frames are drawn whole, but for what the table hides
 - what moves along with a camera (a gripper before a wrist camera) is drawn with the faces only that it can see
 - shadows are cast by thinned-out meshes; parts outside the picture are skipped, near ones come first
+- shadows of what stands still are cast once
 
 What stands still is found from the states asked for: it stays within 0.02 mm of where it is in the first of them.
 The graphics context is made at the first `render` and dies with the iterator: call it in a forked child only.
