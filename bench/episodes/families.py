@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import resource
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -170,7 +171,9 @@ def _assessed(cell: Workcell, made: Episodes, record: EpisodeRecord) -> Tally:
     if not any(attempt.seconds for attempt in record.attempts):
         return Tally(refused=1, reasons=[f"{record.task.id} ({attempt.detail})" for attempt in record.attempts])
     failed = [
-        f"{record.task.id} {one.cause} ({one.detail.split(', at its')[0]})" for one in record.attempts if one.cause
+        f"{record.task.id} {one.cause} ({re.split(r': -?[0-9]', one.detail)[0]})"
+        for one in record.attempts
+        if one.cause
     ]
     tally = Tally(feasible=1, first=int(record.attempts[0].success), success=int(record.success), causes=failed)
     if record.states is not None and record.success:
