@@ -107,8 +107,11 @@ def _scale(x: float, y: float) -> str:
     return bar + f'<text class="label" x="{x + PIXELS_PER_METRE / 20:.0f}" y="{y - 12:.0f}">10 cm</text>'
 
 
-def coverage(support: Support, found: Diversity) -> str:
-    """The table from above in cells: where things started, where they ended, both, and what nothing reached."""
+def coverage(polygon: Sequence[Vec2], found: Diversity) -> str:
+    """The table from above in cells: where things started, where they ended, both, and what nothing reached.
+
+    polygon: outline of the table [m]
+    """
     side = PIXELS_PER_METRE * found.cell_m
     both = set(found.start_cells) & set(found.goal_cells)
     kinds = {
@@ -118,10 +121,10 @@ def coverage(support: Support, found: Diversity) -> str:
         "both": both,
     }
     cells = [cell for some in kinds.values() for cell in some]
-    xs = [PIXELS_PER_METRE * x for x, _ in (*support.polygon, *cells)]
-    ys = [-PIXELS_PER_METRE * y for _, y in (*support.polygon, *cells)]
+    xs = [PIXELS_PER_METRE * x for x, _ in (*polygon, *cells)]
+    ys = [-PIXELS_PER_METRE * y for _, y in (*polygon, *cells)]
     left, top, right, bottom = min(xs) - 40, min(ys) - 40, max(xs) + 40, max(ys) + 40
-    outline = " ".join(f"{PIXELS_PER_METRE * x:.1f},{-PIXELS_PER_METRE * y:.1f}" for x, y in support.polygon)
+    outline = " ".join(f"{PIXELS_PER_METRE * x:.1f},{-PIXELS_PER_METRE * y:.1f}" for x, y in polygon)
     squares = "".join(
         f'<rect class="{kind}" x="{PIXELS_PER_METRE * x - side / 2 + 2:.1f}" width="{side - 4:.1f}" rx="8" '
         f'y="{-PIXELS_PER_METRE * y - side / 2 + 2:.1f}" height="{side - 4:.1f}"/>'

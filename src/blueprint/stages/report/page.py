@@ -135,8 +135,9 @@ def content(made: Made, renderer: Renderer, shown: list[EpisodeRecord], large: i
         "failures": failures(made.episodes),
         "quality": made.quality,
         "quality_bars": quality_bars(made.quality),
+        "training_bars": training_bars(made.quality),
         "scores": drawings.histogram([100 * one.score for one in made.quality.episodes], "points"),
-        "coverage": drawings.coverage(made.reconstruction.support, made.quality.diversity),
+        "coverage": drawings.coverage(made.workcell.table_polygon, made.quality.diversity),
         "groups": check_groups(made.certificate),
         "tally": tally(made.certificate.measurements),
     }
@@ -318,6 +319,12 @@ def quality_bars(quality: Quality) -> str:
                 drawings.Bar(f"{group.replace('sim2real', 'plausibility')} ({weight:.0%})", mean, f"{mean:.2f}")
             )
     return drawings.bars(rows)
+
+
+def training_bars(quality: Quality) -> str:
+    """What the batch as a whole is worth to a learner, term by term."""
+    rows = [(term.name.replace("_", " "), term.score) for term in quality.training]
+    return drawings.bars([drawings.Bar(name, score, f"{score:.2f}") for name, score in rows])
 
 
 def failures(episodes: Episodes) -> dict[str, Any]:
