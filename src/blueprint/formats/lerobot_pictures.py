@@ -133,8 +133,9 @@ def _shifted(small: NDArray[np.uint8], state: Array) -> Iterator[tuple[str, str]
 def _components(small: NDArray[np.uint8]) -> Array:
     """(N, COMPONENTS) what changes most in the pictures: their first principal components over time."""
     flat = small.reshape(len(small), -1).astype(float)
-    u, s, _ = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
-    return (u * s)[:, :COMPONENTS]
+    flat -= flat.mean(axis=0)
+    variance, axes = np.linalg.eigh(flat @ flat.T)  # of the frames: far fewer than pixels
+    return axes[:, : -COMPONENTS - 1 : -1] * np.sqrt(np.maximum(variance[: -COMPONENTS - 1 : -1], 0))
 
 
 def _features(state: Array) -> Array:
