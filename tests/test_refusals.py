@@ -18,10 +18,10 @@ from fastapi.testclient import TestClient
 import toy_stream
 import toy_whole
 from blueprint import verify
-from blueprint.apps import delivery, signing
-from blueprint.apps.importing import Stated, import_dataset
-from blueprint.apps.signing import chosen_signer
-from blueprint.apps.stream import StreamOptions, create_app
+from blueprint.apps.release import delivery, signing
+from blueprint.apps.release.importing import Stated, import_dataset
+from blueprint.apps.release.signing import chosen_signer
+from blueprint.apps.serving.stream import StreamOptions, create_app
 from blueprint.backends.signer_file import SignerFile, create_key
 from blueprint.client.frames import admitted
 from blueprint.core import settings

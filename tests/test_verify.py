@@ -16,8 +16,8 @@ from typing import get_args
 import pytest
 
 from blueprint import verify
-from blueprint.apps import delivery, signing
-from blueprint.apps.convert import TITLES, convert_dataset
+from blueprint.apps.release import delivery, signing
+from blueprint.apps.release.convert import TITLES, convert_dataset
 from blueprint.backends.signer_file import SignerFile, create_key
 from blueprint.core.errors import BackendError
 from blueprint.model.certificate import Suitability

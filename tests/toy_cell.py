@@ -8,7 +8,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from blueprint.backends import robot_mjcf, robots
+from blueprint.backends.robots import mjcf as robot_mjcf
+from blueprint.backends.robots import registry as robots
 from blueprint.core.errors import BackendError
 from blueprint.model.artifacts import Workcell
 from blueprint.model.scene import SceneBody

@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from blueprint.apps.service import ServiceOptions, create_app
+from blueprint.apps.serving.service import ServiceOptions, create_app
 
 TOY = """
 import os, time

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from blueprint import verify
-from blueprint.apps.signing import Signer, envelope
+from blueprint.apps.release.signing import Signer, envelope
 from blueprint.backends.signer_file import SignerFile, create_key
 
 CONTENT: dict = {

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from bench.rows import Row
-from blueprint.backends import robot_mjcf, robots
+from blueprint.backends.robots import mjcf as robot_mjcf
+from blueprint.backends.robots import registry as robots
 from blueprint.skills.cell import Cell
-from blueprint.skills.collision import CollisionWorld
-from blueprint.skills.ik import ArmKinematics
-from blueprint.skills.motion import Path as JointPath
-from blueprint.skills.planning import plan
+from blueprint.skills.planning.collision import CollisionWorld
+from blueprint.skills.planning.ik import ArmKinematics
+from blueprint.skills.planning.motion import Path as JointPath
+from blueprint.skills.planning.paths import plan
 
 Array = NDArray[np.float64]
 Box = tuple[tuple[float, float, float], tuple[float, float, float]]  # centre, half sizes [m]

@@ -147,7 +147,7 @@ def as_shipped(model: Path) -> Path:
 
 @cache
 def _whole_robot() -> Path:
-    from blueprint.backends import robots
+    from blueprint.backends.robots import registry as robots
 
     os.environ["BLUEPRINT_HOME"] = str(scratch() / "shipped")
     thin, robots.decimate = robots.decimate, lambda file, faces: None

@@ -28,9 +28,9 @@ import numpy as np
 from bench.rows import Row
 from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.core.execute import map_items
-from blueprint.formats.lerobot import DatasetSpec, EpisodeData, VideoFeature, write_dataset
-from blueprint.formats.lerobot_stats import sampled_frames
-from blueprint.formats.sidecar import SIDECAR, write_sidecar
+from blueprint.formats.lerobot.sidecar import SIDECAR, write_sidecar
+from blueprint.formats.lerobot.stats import sampled_frames
+from blueprint.formats.lerobot.writer import DatasetSpec, EpisodeData, VideoFeature, write_dataset
 from blueprint.geometry.sensor_noise import noisy_color
 from blueprint.model.artifacts import Episodes, Recording, Workcell
 from blueprint.model.capture import Camera

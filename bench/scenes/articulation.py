@@ -19,9 +19,9 @@ from scipy.optimize import linear_sum_assignment
 from bench.rows import Row
 from bench.scenes.articulation_shapes import Array, Specimen, Truth, specimens
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
+from blueprint.geometry.articulation.panels import frames
 from blueprint.geometry.cutting import as_manifold, components, pieces_of
 from blueprint.geometry.mesh import is_closed
-from blueprint.geometry.panels import frames
 from blueprint.model.categories import category_of
 from blueprint.stages.articulation.detector import Found, Knowledge, Moving, detect
 

@@ -26,8 +26,8 @@ from bench.spine.settle import BOXED, ISOLATED, assets_of, physics_of, scratch
 from bench.spine.sizes import by_truth
 from blueprint.formats import images
 from blueprint.formats.obj import read_obj
+from blueprint.geometry.completion.shapes import Prism
 from blueprint.geometry.mesh import Mesh, is_closed, prism_mesh
-from blueprint.geometry.shapes import Prism
 from blueprint.geometry.transforms import transform_points
 from blueprint.model.artifacts import Assets, Capture, Physics, Reconstruction
 from blueprint.model.scene import ObjectAsset

@@ -21,8 +21,8 @@ from bench.scenes.rooms import bowl, door_cabinet, drawer_cabinet, mug
 from bench.spine.settle import ISOLATED, assets_of, scratch
 from blueprint.core.process import run_child
 from blueprint.formats.obj import TexturedMesh, read_obj, write_obj
-from blueprint.geometry.collider_fit import fit_of
-from blueprint.geometry.colliders import convex_hull
+from blueprint.geometry.colliders.fit import fit_of
+from blueprint.geometry.colliders.pieces import convex_hull
 from blueprint.geometry.mesh import Mesh
 from blueprint.stages.physics.config import ColliderConfig
 from blueprint.stages.physics.convexes import Wanted, convex_colliders

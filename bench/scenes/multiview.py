@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.rows import Row, captures
+from blueprint.backends.reconstruction.sequence import is_empty
 from blueprint.backends.reconstructor_rgbd import ReconstructorRgbd
-from blueprint.backends.sequence import is_empty
 from blueprint.core.errors import BlueprintError
 from blueprint.formats import images
 from blueprint.formats.obj import read_obj

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.rows import Row, captures
-from blueprint.backends.photo_scale import metres_per_unit
-from blueprint.backends.photo_views import DenseView, dense_views
+from blueprint.backends.reconstruction.photo_scale import metres_per_unit
+from blueprint.backends.reconstruction.photo_views import DenseView, dense_views
+from blueprint.backends.reconstruction.tabletop import reconstruct_views
 from blueprint.backends.reconstructor_photos import ReconstructorPhotos
 from blueprint.backends.reconstructor_stereo import ReconstructorStereo, metric_view
 from blueprint.backends.sfm_colmap import Photo, structure_from_motion
-from blueprint.backends.tabletop import reconstruct_views
 from blueprint.core.report import reporting
 from blueprint.formats import images
 from blueprint.model.artifacts import Capture, Reconstruction, Source

@@ -21,8 +21,8 @@ from bench.scenes.rooms import KINDS
 from bench.scenes.settled_twice import made_scene
 from bench.spine.parity import faults
 from bench.spine.settle import scratch, simscene_of
-from blueprint.formats.simready_check import check_asset
-from blueprint.formats.usd_asset import Provenance, write_asset
+from blueprint.formats.usd.asset import Provenance, write_asset
+from blueprint.formats.usd.simready_check import check_asset
 from blueprint.model.artifacts import SimScene
 
 PROFILE = ("--profile", "Robotics-Prop", "--version", "4.0.0")

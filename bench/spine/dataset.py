@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.rows import Row, captures
 from blueprint.core.store import Receipt, Scene, read_receipt
-from blueprint.formats.lerobot_check import check_dataset
+from blueprint.formats.lerobot.check import check_dataset
 from blueprint.model.artifacts import Dataset, Episodes
 
 ROOT = Path(__file__).parents[2]

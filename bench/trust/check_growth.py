@@ -28,7 +28,7 @@ CHECK = ("-m", "blueprint.apps.cli", "check", "--json")
 # what `blueprint check SCENE` and the certificate ask of a dataset of ours
 OURS = (
     "-c",
-    "import sys; from pathlib import Path; from blueprint.formats.lerobot_check import check_dataset; "
+    "import sys; from pathlib import Path; from blueprint.formats.lerobot.check import check_dataset; "
     "sys.exit(bool(check_dataset(Path(sys.argv[1]), decode=True)))",
 )
 # runs a command and says what it took. A small process of its own: what a process held when it was forked counts, too

@@ -22,11 +22,11 @@ import pyarrow.parquet as pq
 
 from bench.rows import Row
 from bench.trust.defects import Draft
-from blueprint.apps.convert import convert_dataset
-from blueprint.formats.lerobot_check import check_dataset
-from blueprint.formats.lerobot_doctor import examine
-from blueprint.formats.lerobot_read import ForeignDataset, open_dataset
-from blueprint.formats.video_cut import frames, packets
+from blueprint.apps.release.convert import convert_dataset
+from blueprint.formats.lerobot.check import check_dataset
+from blueprint.formats.lerobot.doctor import examine
+from blueprint.formats.lerobot.read import ForeignDataset, open_dataset
+from blueprint.formats.video.cut import frames, packets
 
 DRAFTS = 10
 REAL = ("plain", "av1", "full")  # of tests/lerobot/write_datasets.py: through the product's stages

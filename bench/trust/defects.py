@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.rows import Row
-from blueprint.formats.lerobot import DatasetSpec, EpisodeData, VideoFeature, write_dataset
-from blueprint.formats.lerobot_doctor import examine
-from blueprint.formats.lerobot_stats import ColorCounter
-from blueprint.formats.video import color_writer
+from blueprint.formats.lerobot.doctor import examine
+from blueprint.formats.lerobot.stats import ColorCounter
+from blueprint.formats.lerobot.writer import DatasetSpec, EpisodeData, VideoFeature, write_dataset
+from blueprint.formats.video.coding import color_writer
 
 TIMES, CLEAN = 20, 60
 FPS, SIZE, JOINTS = 15, 64, 7

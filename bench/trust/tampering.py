@@ -16,7 +16,7 @@ import numpy as np
 from bench.rows import Row
 from bench.trust.defects import Draft
 from blueprint import verify
-from blueprint.apps.signing import envelope
+from blueprint.apps.release.signing import envelope
 from blueprint.backends.signer_file import SignerFile, create_key
 
 BITS = 60  # per file, evenly spread, the first and the last among them

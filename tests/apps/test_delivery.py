@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from blueprint import verify
-from blueprint.apps import delivery, webhook
-from blueprint.apps.signing import chosen_signer
+from blueprint.apps.release import delivery, webhook
+from blueprint.apps.release.signing import chosen_signer
 from blueprint.backends.signer_file import SignerFile
 from blueprint.backends.signer_gcpkms import SignerGcpkms
 from blueprint.core.errors import BackendError, InputError, IntegrityError
@@ -156,7 +156,7 @@ def test_webhooks_are_signed_by_the_standard(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_key_in_cloud_kms_signs_without_leaving_it(signed: Path, signer: SignerFile) -> None:
-    from blueprint.apps.signing import public_pem
+    from blueprint.apps.release.signing import public_pem
 
     def answer(method: str, path: str, body: bytes, count: int) -> tuple[int, bytes]:
         if path.endswith("/publicKey"):

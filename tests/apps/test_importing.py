@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from blueprint import verify
-from blueprint.apps import delivery
-from blueprint.apps.importing import Stated, import_dataset
-from blueprint.apps.signing import chosen_signer
+from blueprint.apps.release import delivery
+from blueprint.apps.release.importing import Stated, import_dataset
+from blueprint.apps.release.signing import chosen_signer
 from blueprint.backends.signer_file import SignerFile, create_key
 from blueprint.client.frames import admitted
 from blueprint.core.errors import BlueprintError, InputError, IntegrityError
-from blueprint.formats.lerobot_convert import convert
-from blueprint.formats.lerobot_read import open_dataset
+from blueprint.formats.lerobot.convert import convert
+from blueprint.formats.lerobot.read import open_dataset
 from formats.lerobot_toys import FPS, make_dataset
 from toy_signed import POLICY, sign
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from blueprint.apps.robots.onboarding import Added, add
-from blueprint.backends import robot_sheet
+from blueprint.backends.robots import sheet as robot_sheet
 from blueprint.core.errors import InputError
 
 OPENING_M = 0.06

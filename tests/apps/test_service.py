@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 
-from blueprint.apps.service import ServiceOptions, create_app, serve
+from blueprint.apps.serving.service import ServiceOptions, create_app, serve
 from blueprint.backends.protocols import ReconstructorConfig
 from blueprint.backends.reconstructor_rgbd import ReconstructorRgbd
 from blueprint.backends.reconstructor_service import ReconstructorService

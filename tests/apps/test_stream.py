@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from blueprint.apps.stream import StreamOptions, create_app, serve
+from blueprint.apps.serving.stream import StreamOptions, create_app, serve
 from blueprint.client import EpisodeStream, StreamError
 from blueprint.core.errors import InputError, SettingsError
 from blueprint.verify import DEFAULT_POLICY

@@ -11,7 +11,7 @@ import toy_gripper
 from blueprint.backends.cameras_mjcf import add_cameras
 from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.core.errors import InputError
-from blueprint.geometry.boxes import visible_boxes
+from blueprint.geometry.segmentation.boxes import visible_boxes
 from blueprint.model.spatial import Pose
 
 

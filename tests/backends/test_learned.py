@@ -17,12 +17,12 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from blueprint.apps import doctor
-from blueprint.backends import learned
-from blueprint.backends.checkpoints import MODELS, UNKNOWN
 from blueprint.backends.completer_sam3d import complete
-from blueprint.backends.learned import LearnedReconstructor
-from blueprint.backends.learned_run import WORKERS, run_worker
 from blueprint.backends.protocols import ReconstructorConfig
+from blueprint.backends.reconstruction import learned
+from blueprint.backends.reconstruction.checkpoints import MODELS, UNKNOWN
+from blueprint.backends.reconstruction.learned import LearnedReconstructor
+from blueprint.backends.reconstruction.learned_run import WORKERS, run_worker
 from blueprint.backends.reconstructor_depthanything import ReconstructorDepthanything
 from blueprint.backends.reconstructor_mast3r import ReconstructorMast3r
 from blueprint.backends.reconstructor_moge import ReconstructorMoge

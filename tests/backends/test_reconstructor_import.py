@@ -11,14 +11,14 @@ import pytest
 from bench.scenes import cabinet, fuzz, fuzz_cases, fuzz_seeds
 
 import toys
-from blueprint.backends.import_objects import things_of
-from blueprint.backends.import_support import find_ground
 from blueprint.backends.protocols import ReconstructorConfig
+from blueprint.backends.reconstruction.import_objects import things_of
+from blueprint.backends.reconstruction.import_support import find_ground
 from blueprint.backends.reconstructor_import import ReconstructorImport, read_scene
 from blueprint.core.errors import InputError
-from blueprint.formats.given import GivenBody, GivenJoint, GivenScene, Surface
+from blueprint.formats.given.scene import GivenBody, GivenJoint, GivenScene, Surface
 from blueprint.formats.obj import TexturedMesh, read_obj, write_obj
-from blueprint.geometry.colliders import prism
+from blueprint.geometry.colliders.pieces import prism
 from blueprint.geometry.mesh import grid_box
 from blueprint.geometry.transforms import pose_to_matrix, transform_points
 from blueprint.model.artifacts import Capture, Physics, Reconstruction, SimScene

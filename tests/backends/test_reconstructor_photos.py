@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blueprint.backends import photo_scale
-from blueprint.backends.photo_views import DenseView, boxes_on, dense_views
 from blueprint.backends.protocols import ReconstructorConfig
+from blueprint.backends.reconstruction import photo_scale
+from blueprint.backends.reconstruction.photo_views import DenseView, boxes_on, dense_views
 from blueprint.backends.reconstructor_photos import ReconstructorPhotos
 from blueprint.backends.sfm_colmap import Photo, Registered, SparseModel, structure_from_motion
 from blueprint.core.errors import BackendError, InputError
 from blueprint.core.report import reporting
-from blueprint.geometry.scale import Sight
+from blueprint.geometry.registration.scale import Sight
 from blueprint.geometry.transforms import invert
 from blueprint.model.artifacts import Capture, Source
 from blueprint.model.capture import UserBox

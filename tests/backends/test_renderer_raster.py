@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from blueprint.backends.protocols import Images, Renderer
-from blueprint.backends.render_look import PATTERNS
-from blueprint.backends.render_views import Backdrop
 from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.backends.renderer_raster import RendererRaster
+from blueprint.backends.rendering.look import PATTERNS
+from blueprint.backends.rendering.views import Backdrop
 from blueprint.core.errors import BackendError, InputError
 from blueprint.core.execute import map_items
 from blueprint.geometry.transforms import pose_to_matrix, transform_points

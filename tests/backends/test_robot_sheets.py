@@ -9,9 +9,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from blueprint.backends import robot_mjcf, robots
-from blueprint.backends.robot_sheet import SHEETS, RobotSheet, arms_of, read_sheet, sheets, to_toml
-from blueprint.backends.robot_trial import pad_distance
+from blueprint.backends.robots import mjcf as robot_mjcf
+from blueprint.backends.robots import registry as robots
+from blueprint.backends.robots.sheet import SHEETS, RobotSheet, arms_of, read_sheet, sheets, to_toml
+from blueprint.backends.robots.trial import pad_distance
 from blueprint.core.errors import BackendError, SettingsError
 from blueprint.skills.cell import Cell
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from blueprint.backends import robots
+from blueprint.backends.robots import registry as robots
 from blueprint.core.errors import BackendError
 from toy_cell import panda
 

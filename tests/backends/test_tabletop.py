@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from blueprint.backends.protocols import ReconstructorConfig
-from blueprint.backends.tabletop import PosedView, reconstruct_views
+from blueprint.backends.reconstruction.tabletop import PosedView, reconstruct_views
 from blueprint.core.errors import InputError, SettingsError
 from blueprint.core.report import reporting
 from blueprint.formats import images

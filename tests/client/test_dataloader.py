@@ -13,9 +13,9 @@ from blueprint import verify
 from blueprint.backends.signer_file import SignerFile, create_key
 from blueprint.client.frames import Frames, LoaderConfig, admitted
 from blueprint.core.errors import BlueprintError, InputError
-from blueprint.formats.lerobot_convert import convert
-from blueprint.formats.lerobot_read import open_dataset
-from blueprint.formats.video import gray_writer
+from blueprint.formats.lerobot.convert import convert
+from blueprint.formats.lerobot.read import open_dataset
+from blueprint.formats.video.coding import gray_writer
 from formats.lerobot_toys import FPS, KEY, LENGTHS, SIZE, TASKS, make_dataset
 from toy_signed import POLICY, sign
 

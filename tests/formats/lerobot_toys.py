@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from blueprint.formats.lerobot import DatasetSpec, EpisodeData, Limits, VideoFeature, write_dataset
-from blueprint.formats.lerobot_stats import ColorCounter
-from blueprint.formats.video import color_writer
+from blueprint.formats.lerobot.stats import ColorCounter
+from blueprint.formats.lerobot.writer import DatasetSpec, EpisodeData, Limits, VideoFeature, write_dataset
+from blueprint.formats.video.coding import color_writer
 
 KEY = "observation.images.front"
 FPS = 15

@@ -20,12 +20,13 @@ import pyarrow as pa
 import pytest
 from bench.trust.defects import Draft
 
-from blueprint.apps.convert import convert_dataset
+from blueprint.apps.release.convert import convert_dataset
 from blueprint.core.errors import BackendError, InputError, IntegrityError
 from blueprint.core.files import file_digest, files_below
-from blueprint.formats import exports, rlds, steps
-from blueprint.formats.lerobot_read import ForeignDataset, open_dataset
-from blueprint.formats.tfrecord import crc32c
+from blueprint.formats import exports
+from blueprint.formats.exports import rlds, steps
+from blueprint.formats.exports.tfrecord import crc32c
+from blueprint.formats.lerobot.read import ForeignDataset, open_dataset
 
 ROOT = Path(__file__).parents[2]
 PARTS = {"train": [0, 3], "val": [1], "test": [2]}  # episodes 0 and 3 are one motion under two looks

@@ -17,15 +17,16 @@ import pytest
 import trimesh
 from lerobot_toys import FPS, KEY, LENGTHS, SIZE, TASKS, make_dataset
 
-from blueprint.apps.convert import convert_dataset
+from blueprint.apps.release.convert import convert_dataset
 from blueprint.core.errors import BackendError, InputError, IntegrityError
 from blueprint.core.files import file_digest, files_below
-from blueprint.formats import exports, webdataset_tar
+from blueprint.formats import exports
 from blueprint.formats.arrays import npz_stack
-from blueprint.formats.lerobot_read import open_dataset
-from blueprint.formats.point_clouds import ply
-from blueprint.formats.sidecar_read import Sidecar
-from blueprint.formats.video import gray_writer
+from blueprint.formats.exports import webdataset_tar
+from blueprint.formats.exports.point_clouds import ply
+from blueprint.formats.lerobot.read import open_dataset
+from blueprint.formats.lerobot.sidecar_read import Sidecar
+from blueprint.formats.video.coding import gray_writer
 
 CAMERA = {"width": SIZE, "height": SIZE, "fx": 40.0, "fy": 44.0, "cx": 23.5, "cy": 23.5}
 POSE = [0.1, 0.2, 1.5, 0.0, 1.0, 0.0, 0.0]  # straight down upon z = 0

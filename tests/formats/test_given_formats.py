@@ -14,8 +14,8 @@ from PIL import Image
 
 from blueprint.backends.reconstructor_import import read_scene
 from blueprint.core.errors import InputError
-from blueprint.formats.given import GivenBody, GivenScene, inside, rigid
-from blueprint.formats.given_looks import one_mesh
+from blueprint.formats.given.looks import one_mesh
+from blueprint.formats.given.scene import GivenBody, GivenScene, inside, rigid
 
 READABLE: dict[str, Callable[[Path], Path]] = {
     "glb": seeds.write_glb,

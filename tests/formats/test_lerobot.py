@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from blueprint.core.errors import IntegrityError
-from blueprint.formats import lerobot
-from blueprint.formats.lerobot import Limits, Rollover, write_dataset
-from blueprint.formats.lerobot_check import check_dataset
-from blueprint.formats.video import decode_color
+from blueprint.formats.lerobot import writer as lerobot
+from blueprint.formats.lerobot.check import check_dataset
+from blueprint.formats.lerobot.writer import Limits, Rollover, write_dataset
+from blueprint.formats.video.coding import decode_color
 from formats.lerobot_toys import FPS, KEY, LENGTHS, TASKS, make_dataset, make_episodes, make_spec
 
 

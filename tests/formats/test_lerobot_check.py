@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from blueprint.formats.lerobot_check import check_dataset
-from blueprint.formats.video import color_writer
+from blueprint.formats.lerobot.check import check_dataset
+from blueprint.formats.video.coding import color_writer
 from formats.lerobot_toys import FPS, KEY, SIZE, make_dataset
 
 DATA = "data/chunk-000/file-000.parquet"

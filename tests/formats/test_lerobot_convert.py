@@ -14,15 +14,15 @@ import pytest
 from bench.trust.conversion import round_trip
 from bench.trust.defects import CAMERAS, FILES, FPS, RECORDED, Draft
 
-from blueprint.apps.convert import convert_dataset
+from blueprint.apps.release.convert import convert_dataset
 from blueprint.core.errors import InputError, IntegrityError
 from blueprint.core.files import file_digest, files_below
-from blueprint.formats.lerobot_check import check_dataset
-from blueprint.formats.lerobot_doctor import examine
-from blueprint.formats.lerobot_groot import parts
-from blueprint.formats.lerobot_read import open_dataset
-from blueprint.formats.video import decode_color
-from blueprint.formats.video_cut import cut, frames, packets
+from blueprint.formats.lerobot.check import check_dataset
+from blueprint.formats.lerobot.doctor import examine
+from blueprint.formats.lerobot.groot import parts
+from blueprint.formats.lerobot.read import open_dataset
+from blueprint.formats.video.coding import decode_color
+from blueprint.formats.video.cut import cut, frames, packets
 from formats.lerobot_toys import LENGTHS, SUBTASKS, make_dataset
 
 
@@ -148,7 +148,7 @@ def test_a_failure_leaves_nothing_behind(healthy: Path, tmp_path: Path, monkeypa
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("blueprint.apps.convert.fsync_tree", full)
+    monkeypatch.setattr("blueprint.apps.release.convert.fsync_tree", full)
     with pytest.raises(OSError, match="space"):
         convert_dataset(healthy, tmp_path / "out", "v2.1")
     assert list(tmp_path.iterdir()) == []

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from bench.trust.defects import FILES, FPS, RECORDED, SIZE, Draft
 
-from blueprint.formats.lerobot_doctor import examine
-from blueprint.formats.lerobot_read import open_dataset
-from blueprint.formats.video import color_writer, decode_color
+from blueprint.formats.lerobot.doctor import examine
+from blueprint.formats.lerobot.read import open_dataset
+from blueprint.formats.video.coding import color_writer, decode_color
 
 
 @pytest.fixture(scope="module")

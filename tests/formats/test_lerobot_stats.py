@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blueprint.formats.lerobot_stats import (
+from blueprint.formats.lerobot.stats import (
     QUANTILES,
     ColorCounter,
     exact_quantiles,

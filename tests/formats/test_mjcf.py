@@ -10,10 +10,10 @@ import pytest
 from bench.scenes import cabinet as toy_cabinet
 
 from blueprint.core.errors import InputError
-from blueprint.formats.mjcf import TableFiles, layout, scene_mjcf
+from blueprint.formats.mjcf.scene import TableFiles, layout, scene_mjcf
 from blueprint.formats.obj import TexturedMesh, write_obj
-from blueprint.geometry.colliders import prism
-from blueprint.geometry.touching import primitive_points, touch
+from blueprint.geometry.colliders.pieces import prism
+from blueprint.geometry.colliders.touching import primitive_points, touch
 from blueprint.model.scene import PhysicalObject, Primitive, StaticPart
 from blueprint.model.spatial import Pose
 

@@ -16,12 +16,12 @@ from bench.spine.parity import faults
 from PIL import Image
 from pxr import Usd, UsdPhysics
 
-from blueprint.formats.mjcf_layout import joint_name, part_body
-from blueprint.formats.simready_check import check_asset
+from blueprint.formats.mjcf.layout import joint_name, part_body
 from blueprint.formats.urdf import write_urdf
-from blueprint.formats.usd_asset import Provenance, write_asset
-from blueprint.formats.usd_runtimes import RUNTIMES
-from blueprint.formats.usd_soft import write_soft
+from blueprint.formats.usd.asset import Provenance, write_asset
+from blueprint.formats.usd.runtimes import RUNTIMES
+from blueprint.formats.usd.simready_check import check_asset
+from blueprint.formats.usd.soft import write_soft
 from blueprint.model.scene import PhysicalObject
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blueprint.formats.splits import SHARES, split
+from blueprint.formats.lerobot.splits import SHARES, split
 
 episodes = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 3)), min_size=1, max_size=40, unique_by=lambda e: e[0])
 

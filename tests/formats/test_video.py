@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from blueprint.core.errors import InputError, IntegrityError
-from blueprint.formats.video import (
+from blueprint.formats.video.coding import (
     Codec,
     Joiner,
     color_writer,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from blueprint.core.errors import IntegrityError
-from blueprint.formats.video import decode_color
-from blueprint.formats.video_frames import OPEN, VideoFrames
+from blueprint.formats.video.coding import decode_color
+from blueprint.formats.video.frames import OPEN, VideoFrames
 
 FPS, COUNT = 30, 75
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from blueprint.geometry.evidence import View
+from blueprint.geometry.completion.evidence import View
+from blueprint.geometry.completion.shapes import Prism, yaw_rotation
 from blueprint.geometry.mesh import Mesh, prism_mesh
 from blueprint.geometry.raycast import render_depth
-from blueprint.geometry.shapes import Prism, yaw_rotation
 from blueprint.geometry.transforms import Array
 from blueprint.model.capture import Camera
 

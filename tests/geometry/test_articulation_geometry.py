@@ -8,10 +8,10 @@ from bench.scenes.articulation_shapes import Specimen, box, specimens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blueprint.geometry.articulation.hinges import clear_range, judge, moved, revised
+from blueprint.geometry.articulation.panels import Handle, Panel, frames
 from blueprint.geometry.cutting import as_manifold, as_mesh, components, cut_slab, original_ids, pieces_of
-from blueprint.geometry.hinges import clear_range, judge, moved, revised
 from blueprint.geometry.mesh import is_closed
-from blueprint.geometry.panels import Handle, Panel, frames
 from blueprint.model.categories import named_category
 from blueprint.stages.articulation.detector import Knowledge, detect
 

@@ -9,7 +9,8 @@ from scipy.spatial import ConvexHull
 
 import toys
 from blueprint.core.errors import InputError
-from blueprint.geometry.colliders import (
+from blueprint.geometry.colliders.decomposition import coacd_hulls
+from blueprint.geometry.colliders.pieces import (
     MAX_HULL_VERTICES,
     convex_hull,
     footprint_hull,
@@ -18,7 +19,6 @@ from blueprint.geometry.colliders import (
     primitive_deviation,
     prism,
 )
-from blueprint.geometry.decomposition import coacd_hulls
 from blueprint.geometry.inertia import solid_moments
 from blueprint.model.scene import Primitive
 from blueprint.model.spatial import Pose

@@ -10,10 +10,10 @@ import pytest
 import trimesh
 from synthetic import bottle, bowl, box, cylinder, look_at, photographed
 
-from blueprint.geometry.completion import Completion, complete
+from blueprint.geometry.completion.complete import Completion, complete
 from blueprint.geometry.mesh import Mesh, is_closed, prism_mesh, volume
 from blueprint.geometry.repair import concatenated
-from blueprint.geometry.stacking import stands
+from blueprint.geometry.table.stacking import stands
 
 SOLIDS = {
     "box": box(0.14, 0.06, 0.18),

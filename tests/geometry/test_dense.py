@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from blueprint.geometry import dense
+from blueprint.geometry.registration import dense
 from blueprint.geometry.transforms import invert
 from toy_photos import CAMERA, Photograph, orbit, photograph, walk
 

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from blueprint.geometry.dense_stereo import row_offset, stereo_depth
+from blueprint.geometry.registration.dense_stereo import row_offset, stereo_depth
 from toy_photos import CAMERA, Photograph, orbit, photograph
 
 BASELINE_M = 0.06

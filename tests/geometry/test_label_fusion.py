@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from blueprint.geometry import depth as depths
-from blueprint.geometry.label_fusion import LabelView, carry, fuse_labels
-from blueprint.geometry.support import FoundSupport, table_view
+from blueprint.geometry.segmentation.label_fusion import LabelView, carry, fuse_labels
+from blueprint.geometry.table.support import FoundSupport, table_view
 from toy_table import BLUE, RED, Shot, shoot
 
 EYES = ((0.0, -0.6, 0.5), (0.3, -0.5, 0.5), (-0.3, -0.5, 0.5))

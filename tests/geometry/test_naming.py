@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blueprint.geometry.naming import named_by_shape, shape_word, slug
+from blueprint.geometry.segmentation.naming import named_by_shape, shape_word, slug
 from blueprint.model.categories import category_of
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blueprint.geometry import planes
 from blueprint.geometry.depth import backproject
+from blueprint.geometry.table import planes
 from blueprint.geometry.transforms import invert, transform_points
 from toy_table import CAMERA, Box, shoot
 

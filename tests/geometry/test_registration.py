@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from blueprint.geometry.registration import (
+from blueprint.geometry.registration.depth_drift import calibrate_depth
+from blueprint.geometry.registration.features import _Marks, match_rigid, register
+from blueprint.geometry.registration.icp import (
     Cloud,
     DepthView,
     align,
@@ -17,8 +19,6 @@ from blueprint.geometry.registration import (
     riding,
     sample_cloud,
 )
-from blueprint.geometry.registration_depth import calibrate_depth
-from blueprint.geometry.registration_features import _Marks, match_rigid, register
 from blueprint.geometry.transforms import invert, rotation_angle, transform_points
 from toy_table import BLUE, RED, Box, Shot, shoot
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from blueprint.geometry.collider_fit import fit_of
+from blueprint.geometry.colliders.fit import fit_of
+from blueprint.geometry.colliders.revolved_cuts import revolved_hulls
 from blueprint.geometry.mesh import Mesh, is_closed
-from blueprint.geometry.revolved_cuts import revolved_hulls
 
 BOUND_M = 0.003
 

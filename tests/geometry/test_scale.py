@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from blueprint.core.errors import InputError
-from blueprint.geometry import scale
+from blueprint.geometry.registration import scale
 from blueprint.geometry.transforms import invert
 from toy_photos import CAMERA, DICTIONARY, MARKER_ID, MARKER_M, orbit, walk
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from blueprint.geometry import depth as depths
-from blueprint.geometry.components import depth_components, drop_small
-from blueprint.geometry.fill import fill_unseen
-from blueprint.geometry.merging import merge_average
-from blueprint.geometry.naming import color_word, slug
-from blueprint.geometry.parts import consensus
-from blueprint.geometry.segmentation import TableView, segment_automatic, segment_boxes
-from blueprint.geometry.support import find_support, table_view
+from blueprint.geometry.completion.fill import fill_unseen
+from blueprint.geometry.segmentation.components import depth_components, drop_small
+from blueprint.geometry.segmentation.merging import merge_average
+from blueprint.geometry.segmentation.naming import color_word, slug
+from blueprint.geometry.segmentation.objects import TableView, segment_automatic, segment_boxes
+from blueprint.geometry.segmentation.parts import consensus
+from blueprint.geometry.table.support import find_support, table_view
 from toy_table import BLUE, CAMERA, RED, Box, Shot, shoot
 
 

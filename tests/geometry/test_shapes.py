@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import CAMERA, EYE, bowl, box, cylinder, photographed
 
-from blueprint.geometry.carving import carved
-from blueprint.geometry.evidence import gather
+from blueprint.geometry.completion.carving import carved
+from blueprint.geometry.completion.evidence import gather
+from blueprint.geometry.completion.shapes import Prism, lying_rotation, ray_clearance, yaw_rotation
 from blueprint.geometry.mesh import corner_normals, grid_box, is_closed, prism_mesh, simplified
 from blueprint.geometry.raycast import project, render_depth
-from blueprint.geometry.shapes import Prism, lying_rotation, ray_clearance, yaw_rotation
 from blueprint.geometry.texture import bake
 
 sizes = st.floats(0.01, 0.3)

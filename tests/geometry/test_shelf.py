@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from blueprint.geometry.mesh import is_closed, volume
-from blueprint.geometry.planes import signed_area
-from blueprint.geometry.shelf import Wall, board, clipped, enclosed, find_walls, true_up
+from blueprint.geometry.table.planes import signed_area
+from blueprint.geometry.table.shelf import Wall, board, clipped, enclosed, find_walls, true_up
 
 SQUARE = np.array([[-0.2, -0.2], [0.2, -0.2], [0.2, 0.2], [-0.2, 0.2]])
 

@@ -14,9 +14,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import toy_episodes
 from blueprint.backends.renderer_mujoco import RendererMujoco
-from blueprint.formats.lerobot import DatasetSpec, EpisodeData, Limits, VideoFeature, write_dataset
-from blueprint.formats.lerobot_stats import ColorCounter
-from blueprint.formats.video import color_writer
+from blueprint.formats.lerobot.stats import ColorCounter
+from blueprint.formats.lerobot.writer import DatasetSpec, EpisodeData, Limits, VideoFeature, write_dataset
+from blueprint.formats.video.coding import color_writer
 from blueprint.stages.dataset import DatasetConfig, dataset
 from blueprint.stages.recording import RecordingConfig, recording, track_name
 

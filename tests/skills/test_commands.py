@@ -8,7 +8,7 @@ import pytest
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.model.artifacts import Episodes, TaskSet
 from blueprint.model.task import Goal, Task
-from blueprint.skills.motion import Limits, within
+from blueprint.skills.planning.motion import Limits, within
 from blueprint.skills.rollout import SEGMENTS
 from blueprint.stages.episodes import EpisodesConfig, episodes
 from toy_cell import make_workcell

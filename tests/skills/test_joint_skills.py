@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from blueprint.backends import robot_mjcf
+from blueprint.backends.robots import mjcf as robot_mjcf
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.model.artifacts import Workcell
 from blueprint.model.scene import SceneBody
@@ -16,10 +16,10 @@ from blueprint.model.spatial import Pose
 from blueprint.model.task import Family, Goal, Task
 from blueprint.skills.families import family
 from blueprint.skills.goals import Evidence, judge
-from blueprint.skills.jointed import Jointed
+from blueprint.skills.joints.parts import Jointed
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.start import varied_start
+from blueprint.skills.variation.start import varied_start
 from toy_cell import panda
 
 SIZES = {"box": (0.12, 0.1, 0.06), "slab": (0.1, 0.1, 0.012)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from blueprint.skills import motion
-from blueprint.skills.motion import Limits, Path
+from blueprint.skills.planning import motion
+from blueprint.skills.planning.motion import Limits, Path
 
 LIMITS = Limits(
     velocity=0.6 * np.array([2.175] * 4 + [2.61] * 3),

@@ -8,12 +8,12 @@ import mujoco
 import numpy as np
 import pytest
 
-from blueprint.backends import robot_mjcf
+from blueprint.backends.robots import mjcf as robot_mjcf
 from blueprint.skills.cell import Cell
-from blueprint.skills.collision import CollisionWorld
-from blueprint.skills.motion import Limits, within
-from blueprint.skills.obstacles import Part, Scripted, Walker, add_movers, drive
-from blueprint.skills.planning_in_time import Among, ArmMotion, Crowd, Guard
+from blueprint.skills.planning.collision import CollisionWorld
+from blueprint.skills.planning.in_time import Among, ArmMotion, Crowd, Guard
+from blueprint.skills.planning.motion import Limits, within
+from blueprint.skills.planning.obstacles import Part, Scripted, Walker, add_movers, drive
 from toy_cell import panda
 
 FPS, OPENING = 15, 0.04

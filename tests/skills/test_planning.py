@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from blueprint.skills.cell import Cell
-from blueprint.skills.collision import CollisionWorld
-from blueprint.skills.ik import ArmKinematics
-from blueprint.skills.planning import plan
-from blueprint.skills.sweep import free
+from blueprint.skills.planning.collision import CollisionWorld
+from blueprint.skills.planning.ik import ArmKinematics
+from blueprint.skills.planning.paths import plan
+from blueprint.skills.planning.sweep import free
 from toy_cell import cell_of, make_workcell
 
 Array = np.ndarray

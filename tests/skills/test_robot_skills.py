@@ -7,11 +7,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from blueprint.skills import grasp
 from blueprint.skills.cell import Cell
-from blueprint.skills.collision import CollisionWorld
-from blueprint.skills.ik import ArmKinematics
-from blueprint.skills.solids import solid
+from blueprint.skills.grasping import antipodal as grasp
+from blueprint.skills.grasping.solids import solid
+from blueprint.skills.planning.collision import CollisionWorld
+from blueprint.skills.planning.ik import ArmKinematics
 from toy_cell import cell_of, make_workcell
 
 

@@ -13,12 +13,12 @@ from tests.toy_cell import make_workcell
 from blueprint.backends.protocols import Simulator
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.model.task import Goal, Task
-from blueprint.skills.approach import Approach
 from blueprint.skills.families.pick import PickAndPlace, region
+from blueprint.skills.grasping.approach import Approach
+from blueprint.skills.grasping.trials import Trials
 from blueprint.skills.mounting import WORKED_M
 from blueprint.skills.primitives import Held, Placing
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.trials import Trials
 
 CAN = "soup_can"
 

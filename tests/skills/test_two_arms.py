@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bench.episodes.two_arms import Part, Thing, simscene
 
-from blueprint.backends import robot_mjcf
+from blueprint.backends.robots import mjcf as robot_mjcf
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.model.artifacts import Workcell
 from blueprint.model.task import Family, Goal, Task

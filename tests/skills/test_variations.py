@@ -8,7 +8,7 @@ import numpy as np
 from blueprint.model.scene import Ranges, SceneBody
 from blueprint.model.spatial import Pose
 from blueprint.model.variation import TEXTURES, Look, PhysicsDraw
-from blueprint.skills.variations import draw_look, draw_physics
+from blueprint.skills.variation.draws import draw_look, draw_physics
 
 BODIES, CAMERAS = ("world", "cup", "box"), ("scene", "wrist")
 

@@ -11,9 +11,9 @@ from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.model.movers import Course
 from blueprint.skills import yielding
 from blueprint.skills.cell import Cell
-from blueprint.skills.collision import CollisionWorld
-from blueprint.skills.motion import time_waypoints
-from blueprint.skills.obstacles import driven, mover_of, passing_by
+from blueprint.skills.planning.collision import CollisionWorld
+from blueprint.skills.planning.motion import time_waypoints
+from blueprint.skills.planning.obstacles import driven, mover_of, passing_by
 from blueprint.skills.primitives import SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.yielding import YieldingRollout

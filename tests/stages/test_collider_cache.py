@@ -10,12 +10,12 @@ import trimesh
 from bench.scenes.rooms import drawer_cabinet
 
 from blueprint.core.files import files_below
-from blueprint.geometry.clearing import cleared, joint_transform
-from blueprint.geometry.collider_fit import fit_of, merged_hulls, winding_number
-from blueprint.geometry.colliders import convex_hull
-from blueprint.geometry.decomposition import vhacd_hulls
+from blueprint.geometry.colliders.clearing import cleared, joint_transform
+from blueprint.geometry.colliders.decomposition import vhacd_hulls
+from blueprint.geometry.colliders.fit import fit_of, merged_hulls, winding_number
+from blueprint.geometry.colliders.pieces import convex_hull
+from blueprint.geometry.colliders.planar_cuts import planar_pieces
 from blueprint.geometry.mesh import Mesh
-from blueprint.geometry.planar_cuts import planar_pieces
 from blueprint.geometry.transforms import transform_points
 from blueprint.stages.physics.cache import cached, folder, mesh_key
 from blueprint.stages.physics.config import ColliderConfig

@@ -16,10 +16,10 @@ from PIL import Image
 import toy_episodes
 from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.core.errors import IntegrityError
-from blueprint.formats.lerobot import Summary
-from blueprint.formats.lerobot_card import _metadata
-from blueprint.formats.lerobot_check import check_dataset
-from blueprint.formats.video import decode_color, decode_gray
+from blueprint.formats.lerobot.card import _metadata
+from blueprint.formats.lerobot.check import check_dataset
+from blueprint.formats.lerobot.writer import Summary
+from blueprint.formats.video.coding import decode_color, decode_gray
 from blueprint.model.artifacts import Dataset, Episodes, Recording, TaskSet, Workcell
 from blueprint.skills.wording import subtask
 from blueprint.stages.dataset import DatasetConfig, dataset

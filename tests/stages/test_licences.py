@@ -10,7 +10,7 @@ import pytest
 
 import toy_episodes
 from blueprint import verify
-from blueprint.backends.checkpoints import MODELS, UNKNOWN
+from blueprint.backends.reconstruction.checkpoints import MODELS, UNKNOWN
 from blueprint.model.artifacts import Articulation, Capture, Licences, Physics, Reconstruction
 from blueprint.model.scene import ObjectAsset
 from blueprint.stages.licences import PERMISSIVE, judged, licences

@@ -18,8 +18,8 @@ from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.backends.renderer_raster import RendererRaster
 from blueprint.core.errors import InputError
 from blueprint.formats.images import read_color
-from blueprint.formats.lerobot_check import check_dataset
-from blueprint.formats.video import decode_color, probe
+from blueprint.formats.lerobot.check import check_dataset
+from blueprint.formats.video.coding import decode_color, probe
 from blueprint.geometry.depth import project
 from blueprint.model.artifacts import Dataset, Episodes, Recording, Workcell
 from blueprint.model.capture import Camera

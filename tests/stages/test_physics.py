@@ -143,7 +143,7 @@ def test_crashed_decomposition_falls_back_to_a_hull_and_says_so(
     inputs: tuple[Articulation, Reconstruction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BLUEPRINT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("blueprint.geometry.decomposition.coacd_hulls", lambda *args, **options: os.abort())
+    monkeypatch.setattr("blueprint.geometry.colliders.decomposition.coacd_hulls", lambda *args, **options: os.abort())
     bottle = placed(inputs[0], ["mustard_bottle"], {})
     made = physics(bottle, inputs[1], SimulatorMujoco(), PhysicsConfig(), tmp_path)
     assert made.objects[0].collider_method.startswith("hull: decomposition failed")

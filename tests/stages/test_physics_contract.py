@@ -11,7 +11,7 @@ import trimesh
 from bench.scenes.rooms import Room, door_cabinet, drawer_cabinet
 
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
-from blueprint.formats.mjcf_layout import soft_points
+from blueprint.formats.mjcf.layout import soft_points
 from blueprint.formats.obj import TexturedMesh, read_obj, write_obj
 from blueprint.model.artifacts import Physics
 from blueprint.model.scene import Check, Collider, PhysicalObject, Primitive, Sourced

@@ -12,8 +12,8 @@ from bench.spine.masks import match, score
 from blueprint.backends.reconstructor_rgbd import ReconstructorRgbd
 from blueprint.core.errors import InputError, SettingsError
 from blueprint.formats import images
-from blueprint.geometry import planes
 from blueprint.geometry.depth import backproject
+from blueprint.geometry.table import planes
 from blueprint.geometry.transforms import transform_points
 from blueprint.model.artifacts import Capture, Reconstruction, Source
 from blueprint.stages.capture import CaptureConfig, capture

@@ -11,8 +11,8 @@ import toy_episodes
 from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.core.errors import InfeasibleError, IntegrityError
 from blueprint.core.store import clean_up
-from blueprint.formats.lerobot_stats import of_values
-from blueprint.formats.video import decode_color, decode_gray, probe
+from blueprint.formats.lerobot.stats import of_values
+from blueprint.formats.video.coding import decode_color, decode_gray, probe
 from blueprint.model.artifacts import Episodes, Recording, Workcell
 from blueprint.stages.recording import RecordingConfig, millimetres, recording
 

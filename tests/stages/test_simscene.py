@@ -21,8 +21,8 @@ import toys
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core.report import reporting
 from blueprint.formats.obj import TexturedMesh, write_obj
-from blueprint.formats.simready_check import check_asset
-from blueprint.geometry.colliders import prism
+from blueprint.formats.usd.simready_check import check_asset
+from blueprint.geometry.colliders.pieces import prism
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.model.artifacts import Physics, Reconstruction, SimScene
 from blueprint.model.scene import SettleTest, Sourced, Support

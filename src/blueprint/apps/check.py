@@ -18,8 +18,8 @@ def check(path: Path) -> dict[str, Any]:
 
 def check_dataset(root: Path) -> dict[str, Any]:
     """Look for what is wrong with its files, clock, values and pictures. ok: nothing was found."""
-    from blueprint.formats.lerobot_doctor import examine
-    from blueprint.formats.lerobot_read import open_dataset
+    from blueprint.formats.lerobot.doctor import examine
+    from blueprint.formats.lerobot.read import open_dataset
 
     dataset = open_dataset(root)
     found = examine(root)
@@ -114,7 +114,7 @@ def _mjcf(name: str) -> Callable[[Path], list[str]]:
 
 
 def _dataset(root: Path) -> list[str]:
-    from blueprint.formats.lerobot_check import check_dataset
+    from blueprint.formats.lerobot.check import check_dataset
 
     return [str(finding) for finding in check_dataset(root / "dataset", decode=True)]
 

@@ -260,7 +260,7 @@ def _edit(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from blueprint.apps.service import ServiceOptions, serve
+    from blueprint.apps.serving.service import ServiceOptions, serve
 
     token = os.environ.get("BLUEPRINT_SERVICE_TOKEN", "")
     options = ServiceOptions(arguments.folder, token, terms=arguments.terms, commercial=not arguments.non_commercial)
@@ -269,7 +269,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _stream(arguments: argparse.Namespace) -> int:
-    from blueprint.apps import stream
+    from blueprint.apps.serving import stream
 
     print(f"http://{arguments.host}:{arguments.port}{stream.PREFIX}/stream   (ctrl-C ends it)", flush=True)
     stream.serve(arguments.scene, arguments.host, arguments.port, arguments.policy)
@@ -310,7 +310,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from blueprint.apps import signing
+    from blueprint.apps.release import signing
 
     value = signing.examined(arguments.dataset, arguments.key, arguments.policy, arguments.episode)
     return int(not value["verified"]) + _show(arguments, value, signing.text)
@@ -319,8 +319,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 def _deliver(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from blueprint.apps import delivery, signing, webhook
     from blueprint.apps.console import on_terminal
+    from blueprint.apps.release import delivery, signing, webhook
 
     with on_terminal():
         keys = signing.trusted_keys(arguments.key)
@@ -331,8 +331,8 @@ def _deliver(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    from blueprint.apps import convert
     from blueprint.apps.console import on_terminal
+    from blueprint.apps.release import convert
 
     with on_terminal():
         made = convert.convert_dataset(arguments.dataset, arguments.out, arguments.to, arguments.key)
@@ -340,8 +340,8 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _import_dataset(arguments: argparse.Namespace) -> int:
-    from blueprint.apps import importing
     from blueprint.apps.console import on_terminal
+    from blueprint.apps.release import importing
 
     said = importing.Stated(arguments.sensor_source, arguments.licence, arguments.origin)
     with on_terminal():
@@ -358,7 +358,7 @@ def _keys_new(arguments: argparse.Namespace) -> int:
 
 
 def _keys_show(arguments: argparse.Namespace) -> int:
-    from blueprint.apps import signing
+    from blueprint.apps.release import signing
 
     print(signing.public_pem(signing.chosen_signer()), end="")
     return 0

@@ -119,7 +119,7 @@ def _find_encoder() -> None:
 
 
 def _robot() -> dict[str, Any]:
-    from blueprint.backends import robots
+    from blueprint.backends.robots import registry as robots
 
     try:
         installed = {robot.name: found.source for robot, found in robots.list_robots() if found}
@@ -146,7 +146,7 @@ def _cache() -> dict[str, Any]:
 
 def learned(environ: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
     """Per learned model: its environment, if one is named and works, and what its checkpoints permit."""
-    from blueprint.backends.checkpoints import MODELS
+    from blueprint.backends.reconstruction.checkpoints import MODELS
 
     found = []
     for model in MODELS.values():

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from blueprint.apps.signing import chosen_signer, envelope
+from blueprint.apps.release.signing import chosen_signer, envelope
 from blueprint.core.errors import IntegrityError
 from blueprint.core.files import write_atomic
 from blueprint.core.run import Step

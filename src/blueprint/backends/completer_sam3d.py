@@ -15,9 +15,9 @@ import trimesh
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from blueprint.backends.checkpoints import MODELS
-from blueprint.backends.learned_run import Ran, run_worker
 from blueprint.backends.protocols import ReconstructorConfig
+from blueprint.backends.reconstruction.checkpoints import MODELS
+from blueprint.backends.reconstruction.learned_run import Ran, run_worker
 from blueprint.core.errors import BackendError
 from blueprint.core.report import log, warn
 from blueprint.formats import images

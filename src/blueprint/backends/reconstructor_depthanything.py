@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from blueprint.backends.checkpoints import MODELS
-from blueprint.backends.learned import LearnedReconstructor
+from blueprint.backends.reconstruction.checkpoints import MODELS
+from blueprint.backends.reconstruction.learned import LearnedReconstructor
 
 
 class ReconstructorDepthanything(LearnedReconstructor):

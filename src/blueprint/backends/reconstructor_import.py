@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from blueprint.backends.import_objects import Thing, things_of
-from blueprint.backends.import_support import THIN_M, Ground, find_ground
 from blueprint.backends.protocols import ReconstructorConfig
+from blueprint.backends.reconstruction.import_objects import Thing, things_of
+from blueprint.backends.reconstruction.import_support import THIN_M, Ground, find_ground
 from blueprint.core.errors import InputError
 from blueprint.core.process import run_child
 from blueprint.core.report import progress, warn
 from blueprint.formats import images
-from blueprint.formats.given import GivenScene, mapped
-from blueprint.formats.given_looks import mean_color, one_mesh
-from blueprint.formats.mesh_scene import read_meshes
-from blueprint.formats.mjcf_read import read_mjcf
+from blueprint.formats.given.looks import mean_color, one_mesh
+from blueprint.formats.given.meshes import read_meshes
+from blueprint.formats.given.scene import GivenScene, mapped
+from blueprint.formats.mjcf.read import read_mjcf
 from blueprint.formats.obj import write_obj
 from blueprint.formats.urdf_read import read_urdf
-from blueprint.formats.usd_read import read_usd
-from blueprint.geometry.naming import slug
+from blueprint.formats.usd.read import read_usd
+from blueprint.geometry.segmentation.naming import slug
 from blueprint.geometry.transforms import Array, invert, matrix_to_pose, transform_points
 from blueprint.model.artifacts import Capture, Reconstruction
 from blueprint.model.scene import GivenModel, Instance, Joint, Part, StaticPart, Support

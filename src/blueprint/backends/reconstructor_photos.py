@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from blueprint.backends import photo_scale, sfm_colmap
-from blueprint.backends.photo_views import DenseView, boxes_on, dense_views
+from blueprint.backends import sfm_colmap
 from blueprint.backends.protocols import ReconstructorConfig
+from blueprint.backends.reconstruction import photo_scale
+from blueprint.backends.reconstruction.photo_views import DenseView, boxes_on, dense_views
+from blueprint.backends.reconstruction.tabletop import reconstruct_views
 from blueprint.backends.sfm_colmap import Photo, SparseModel, structure_from_motion
-from blueprint.backends.tabletop import reconstruct_views
 from blueprint.core.errors import InputError
 from blueprint.core.report import log, warn
 from blueprint.model.artifacts import Capture, Reconstruction

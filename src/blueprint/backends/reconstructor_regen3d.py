@@ -13,10 +13,10 @@ from blueprint.backends.protocols import ReconstructorConfig
 from blueprint.core.errors import InputError
 from blueprint.core.report import progress, warn
 from blueprint.formats import images
+from blueprint.formats.given.regen3d import RegenMesh, RegenObject, RegenScene, read_regen3d
 from blueprint.formats.obj import TexturedMesh, write_obj
-from blueprint.formats.regen3d import RegenMesh, RegenObject, RegenScene, read_regen3d
 from blueprint.geometry.mesh import Mesh, grid_box
-from blueprint.geometry.naming import slug
+from blueprint.geometry.segmentation.naming import slug
 from blueprint.geometry.transforms import Array, invert, matrix_to_pose, transform_points
 from blueprint.model.artifacts import Capture, Reconstruction
 from blueprint.model.capture import ScaleAnchor

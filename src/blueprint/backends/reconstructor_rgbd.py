@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from blueprint.backends.protocols import ReconstructorConfig
-from blueprint.backends.tabletop import PosedView, reconstruct_views
+from blueprint.backends.reconstruction.tabletop import PosedView, reconstruct_views
 from blueprint.core.errors import InputError
 from blueprint.formats import images
 from blueprint.model.artifacts import Capture, Reconstruction

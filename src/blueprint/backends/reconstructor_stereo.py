@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.backends.protocols import ReconstructorConfig
-from blueprint.backends.tabletop import PosedView, reconstruct_views
+from blueprint.backends.reconstruction.tabletop import PosedView, reconstruct_views
 from blueprint.core.errors import InputError
 from blueprint.core.report import log
 from blueprint.formats import images
-from blueprint.geometry.dense_stereo import row_offset, stereo_depth
+from blueprint.geometry.registration.dense_stereo import row_offset, stereo_depth
 from blueprint.model.artifacts import Capture, Reconstruction
 from blueprint.model.capture import Frame
 

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Images, Replay
-from blueprint.backends.render_look import GL_FROM_CV, dressed, lights_of
-from blueprint.backends.render_normals import normals_of_depth
+from blueprint.backends.rendering.look import GL_FROM_CV, dressed, lights_of
+from blueprint.backends.rendering.normals import normals_of_depth
 from blueprint.core.errors import BackendError, InputError
 from blueprint.model.capture import Camera
 from blueprint.model.variation import Look

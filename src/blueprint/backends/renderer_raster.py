@@ -24,13 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Images, Replay
-from blueprint.backends.render_drawing import Drawing, drawing
-from blueprint.backends.render_geometry import Caster, Part, shadow_casters, visible_parts
-from blueprint.backends.render_look import dressed, lights_of, textured
-from blueprint.backends.render_normals import normals_of_depth
-from blueprint.backends.render_shaders import LIGHTS, PARTS
-from blueprint.backends.render_views import Motion
 from blueprint.backends.renderer_mujoco import RendererMujoco, camera_id, load, mujoco, place, require_fit
+from blueprint.backends.rendering.drawing import Drawing, drawing
+from blueprint.backends.rendering.geometry import Caster, Part, shadow_casters, visible_parts
+from blueprint.backends.rendering.look import dressed, lights_of, textured
+from blueprint.backends.rendering.normals import normals_of_depth
+from blueprint.backends.rendering.shaders import LIGHTS, PARTS
+from blueprint.backends.rendering.views import Motion
 from blueprint.core.errors import BackendError
 from blueprint.model.capture import Camera
 from blueprint.model.variation import Look

@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from blueprint.backends.checkpoints import MODELS
-from blueprint.backends.learned_run import Ran, run_worker
 from blueprint.backends.protocols import ReconstructorConfig
-from blueprint.backends.tabletop import PosedView
+from blueprint.backends.reconstruction.checkpoints import MODELS
+from blueprint.backends.reconstruction.learned_run import Ran, run_worker
+from blueprint.backends.reconstruction.tabletop import PosedView
 from blueprint.core.errors import BackendError, InputError
 from blueprint.geometry import depth as depths
-from blueprint.geometry.support import find_support, table_view
+from blueprint.geometry.table.support import find_support, table_view
 from blueprint.model.artifacts import Capture
 from blueprint.model.capture import UserName
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from blueprint import verify
 from blueprint.core.errors import InputError
 from blueprint.formats.arrays import frames_of
-from blueprint.formats.lerobot_read import Episode, open_dataset
-from blueprint.formats.video_frames import VideoFrames
+from blueprint.formats.lerobot.read import Episode, open_dataset
+from blueprint.formats.video.frames import VideoFrames
 
 TOLERANCE_S = 1e-4  # lerobot's, of a delta against the frame rate
 ALL = "all"  # the split that holds every episode

@@ -12,9 +12,9 @@ from trimesh.exchange.gltf import export_glb
 from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
-from blueprint.formats.mjcf import TABLE_BODY, TableFiles
-from blueprint.formats.mjcf_layout import moving_parts, part_body
-from blueprint.formats.mjcf_objects import fixed_parts
+from blueprint.formats.mjcf.layout import moving_parts, part_body
+from blueprint.formats.mjcf.objects import fixed_parts
+from blueprint.formats.mjcf.scene import TABLE_BODY, TableFiles
 from blueprint.formats.obj import TexturedMesh, read_obj
 from blueprint.geometry.transforms import pose_to_matrix
 from blueprint.model.scene import PhysicalObject, StaticPart

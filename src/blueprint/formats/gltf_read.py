@@ -18,7 +18,7 @@ import trimesh
 from trimesh.resolvers import Resolver
 
 from blueprint.core.errors import InputError
-from blueprint.formats.given import DEEPEST, GREY, MOST_NODES, Node, Surface, checked, inside, reading
+from blueprint.formats.given.scene import DEEPEST, GREY, MOST_NODES, Node, Surface, checked, inside, reading
 from blueprint.formats.json_file import of
 
 CURE = "open it in the program that made it and export it again (GLB is best)"

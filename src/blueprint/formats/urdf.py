@@ -14,8 +14,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from blueprint.formats.elements import document, element
-from blueprint.formats.mjcf_layout import joint_name, moving_parts, part_body
-from blueprint.formats.mjcf_objects import fixed_parts
+from blueprint.formats.mjcf.layout import joint_name, moving_parts, part_body
+from blueprint.formats.mjcf.objects import fixed_parts
 from blueprint.geometry.inertia import inertia_tensor
 from blueprint.model.scene import Collider, Inertia, PhysicalObject, PhysicalPart, Primitive
 

@@ -12,7 +12,7 @@ import trimesh
 from scipy.spatial.transform import Rotation
 
 from blueprint.core.errors import InputError
-from blueprint.formats.given import (
+from blueprint.formats.given.scene import (
     DEEPEST,
     GREY,
     Y_TO_Z_UP,
@@ -28,7 +28,7 @@ from blueprint.formats.given import (
     surfaces_below,
 )
 from blueprint.formats.gltf_read import read_tree
-from blueprint.formats.mjcf_read import parse_xml
+from blueprint.formats.mjcf.read import parse_xml
 from blueprint.geometry.transforms import Array
 
 CURE = "check it with check_urdf, and give the folder with all its meshes"

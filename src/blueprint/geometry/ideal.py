@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from blueprint.geometry.colliders import primitive_deviation, primitive_volume
+from blueprint.geometry.colliders.pieces import primitive_deviation, primitive_volume
 from blueprint.geometry.mesh import Mesh, volume
 from blueprint.geometry.transforms import Array, matrix_to_pose
 from blueprint.model.scene import Primitive

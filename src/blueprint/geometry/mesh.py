@@ -8,7 +8,7 @@ import trimesh
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from blueprint.geometry.shapes import Prism, section_outline
+from blueprint.geometry.completion.shapes import Prism, section_outline
 from blueprint.geometry.transforms import Array
 
 Faces = NDArray[np.int64]

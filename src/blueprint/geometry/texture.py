@@ -12,7 +12,7 @@ import xatlas
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from blueprint.geometry.evidence import View, nearest
+from blueprint.geometry.completion.evidence import View, nearest
 from blueprint.geometry.mesh import Mesh, corner_normals
 from blueprint.geometry.raycast import barycentric, covered, project, render_depth
 from blueprint.geometry.transforms import Array, transform_points

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from blueprint.model.episode import Attempt, FailureCause, Recovery
 from blueprint.model.task import Task
-from blueprint.skills import motion
-from blueprint.skills.approach import LINE_STEPS, moved_along_z, raised
 from blueprint.skills.families import Way, family
 from blueprint.skills.goals import Verdict
+from blueprint.skills.grasping.approach import LINE_STEPS, moved_along_z, raised
+from blueprint.skills.planning import motion
 from blueprint.skills.primitives import SkillError, Skills
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene

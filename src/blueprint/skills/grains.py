@@ -98,7 +98,7 @@ def inside(cell: Cell, name: str, qpos: Array) -> list[int]:
     found = addresses(cell)
     if not found:
         return []
-    from blueprint.skills.solids import solid
+    from blueprint.skills.grasping.solids import solid
 
     corners = solid(cell.model, cell.body(name)).vertices
     local = transform_points(invert(cell.pose(qpos, name)), np.array([qpos[at : at + 3] for at in found]))

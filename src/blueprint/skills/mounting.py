@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.geometry.transforms import invert
-from blueprint.skills.ik import ArmKinematics
+from blueprint.skills.planning.ik import ArmKinematics
 
 Array = NDArray[np.float64]
 

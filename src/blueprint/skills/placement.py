@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from blueprint.geometry.transforms import transform_points
 from blueprint.model.task import Goal
 from blueprint.skills.cell import Cell
-from blueprint.skills.solids import solid
+from blueprint.skills.grasping.solids import solid
 
 Array = NDArray[np.float64]
 

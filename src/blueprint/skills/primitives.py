@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from blueprint.geometry.transforms import invert
 from blueprint.model.episode import FailureCause
 from blueprint.model.task import Goal
-from blueprint.skills import motion
-from blueprint.skills.approach import LIFT_M, LINE_STEPS, Approach, approaches, moved_along_z, raised
 from blueprint.skills.cell import Cell
-from blueprint.skills.collision import CollisionWorld
-from blueprint.skills.grasp import Grasp, GripperShape, gripper_shape
-from blueprint.skills.ik import ArmKinematics
-from blueprint.skills.motion import Limits
+from blueprint.skills.grasping.antipodal import Grasp, GripperShape, gripper_shape
+from blueprint.skills.grasping.approach import LIFT_M, LINE_STEPS, Approach, approaches, moved_along_z, raised
 from blueprint.skills.mounting import edge_distance
 from blueprint.skills.placement import footprint, targets
-from blueprint.skills.planning import plan
+from blueprint.skills.planning import motion
+from blueprint.skills.planning.collision import CollisionWorld
+from blueprint.skills.planning.ik import ArmKinematics
+from blueprint.skills.planning.motion import Limits
+from blueprint.skills.planning.paths import plan
 from blueprint.skills.rollout import Rollout
 
 Array = NDArray[np.float64]

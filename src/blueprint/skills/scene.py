@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from blueprint.backends.protocols import Simulator
 from blueprint.model.artifacts import Workcell
 from blueprint.model.scene import SceneBody
-from blueprint.skills.approach import Approach
 from blueprint.skills.cell import Cell
-from blueprint.skills.grasp import Grasp, available, sample_grasps
+from blueprint.skills.grasping.antipodal import Grasp, available, sample_grasps
+from blueprint.skills.grasping.approach import Approach
 from blueprint.skills.primitives import Skills
 
 Array = NDArray[np.float64]

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from blueprint.model.episode import FailureCause
 from blueprint.model.task import Family
-from blueprint.skills import motion
-from blueprint.skills.approach import moved_along_z, raised
 from blueprint.skills.cell import Cell
 from blueprint.skills.families import Proposal, family
-from blueprint.skills.grasp import Grasp
-from blueprint.skills.motion import Limits
-from blueprint.skills.planning import plan
+from blueprint.skills.grasping.antipodal import Grasp
+from blueprint.skills.grasping.approach import moved_along_z, raised
+from blueprint.skills.grasping.solids import solid
+from blueprint.skills.planning import motion
+from blueprint.skills.planning.motion import Limits
+from blueprint.skills.planning.paths import plan
 from blueprint.skills.primitives import CLOSE_S, HELD_M, OPEN_S, SQUEEZE_S, SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.solids import solid
 
 if TYPE_CHECKING:
     from blueprint.skills.primitives import Skills

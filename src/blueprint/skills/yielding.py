@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.geometry.transforms import invert
-from blueprint.skills.collision import CollisionWorld
-from blueprint.skills.obstacles import Mover, driven
-from blueprint.skills.planning_in_time import BRAKE_S, FORESIGHT_S, Crowd, Guard
+from blueprint.skills.planning.collision import CollisionWorld
+from blueprint.skills.planning.in_time import BRAKE_S, FORESIGHT_S, Crowd, Guard
+from blueprint.skills.planning.obstacles import Mover, driven
 from blueprint.skills.primitives import SkillError
 from blueprint.skills.rollout import Rollout
 

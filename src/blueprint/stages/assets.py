@@ -15,12 +15,12 @@ from blueprint.core.execute import map_items
 from blueprint.core.stage import stage
 from blueprint.formats import images
 from blueprint.formats.obj import TexturedMesh, write_obj
-from blueprint.geometry.completion import Completion, complete
-from blueprint.geometry.evidence import View
+from blueprint.geometry.completion.complete import Completion, complete
+from blueprint.geometry.completion.evidence import View
+from blueprint.geometry.completion.shapes import Prism
 from blueprint.geometry.mesh import corner_normals, is_closed, volume
-from blueprint.geometry.naming import named_by_shape, shape_word
-from blueprint.geometry.shapes import Prism
-from blueprint.geometry.stacking import Stand, stands
+from blueprint.geometry.segmentation.naming import named_by_shape, shape_word
+from blueprint.geometry.table.stacking import Stand, stands
 from blueprint.geometry.texture import Bake, bake
 from blueprint.geometry.transforms import Array, invert, matrix_to_pose, transform_points
 from blueprint.model.artifacts import Assets, Capture, Reconstruction

@@ -12,10 +12,10 @@ from blueprint.core.artifact import Config
 from blueprint.core.errors import IntegrityError
 from blueprint.core.report import progress
 from blueprint.core.stage import stage
-from blueprint.formats.lerobot import DatasetSpec, EpisodeData, Limits, Summary, VideoFeature, write_dataset
-from blueprint.formats.lerobot_card import write_card
-from blueprint.formats.sidecar import SIDECAR, states_of, write_sidecar
-from blueprint.formats.splits import Strategy
+from blueprint.formats.lerobot.card import write_card
+from blueprint.formats.lerobot.sidecar import SIDECAR, states_of, write_sidecar
+from blueprint.formats.lerobot.splits import Strategy
+from blueprint.formats.lerobot.writer import DatasetSpec, EpisodeData, Limits, Summary, VideoFeature, write_dataset
 from blueprint.model.artifacts import Dataset, Episodes, Licences, Recording, TaskSet, Workcell
 from blueprint.model.episode import CameraTrack, EpisodeRecord, RecordedEpisode
 from blueprint.skills.wording import subtask

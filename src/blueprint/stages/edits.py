@@ -11,12 +11,12 @@ from blueprint.core.errors import SettingsError
 from blueprint.formats import images
 from blueprint.formats.obj import TexturedMesh, read_obj, write_obj
 from blueprint.geometry import depth as depths
-from blueprint.geometry import naming
-from blueprint.geometry.evidence import View
+from blueprint.geometry.completion.evidence import View
 from blueprint.geometry.mesh import corner_normals, volume
-from blueprint.geometry.relabel import carried, cut_mask
-from blueprint.geometry.segmentation import segment_boxes
-from blueprint.geometry.support import FoundSupport, table_view, to_size, working_image
+from blueprint.geometry.segmentation import naming
+from blueprint.geometry.segmentation.objects import segment_boxes
+from blueprint.geometry.segmentation.relabel import carried, cut_mask
+from blueprint.geometry.table.support import FoundSupport, table_view, to_size, working_image
 from blueprint.geometry.transforms import Array, pose_to_matrix
 from blueprint.model.artifacts import Reconstruction
 from blueprint.model.edit import Cut, Draw, Edit, KnownShape, Merge, Remove, Rename

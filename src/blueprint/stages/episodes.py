@@ -32,9 +32,9 @@ from blueprint.model.variation import Injected, Level, Variation
 if TYPE_CHECKING:
     from blueprint.skills.families import Way
     from blueprint.skills.goals import Verdict
-    from blueprint.skills.object_sets import ObjectSet
     from blueprint.skills.rollout import Rollout
     from blueprint.skills.scene import TaskScene
+    from blueprint.skills.variation.object_sets import ObjectSet
     from blueprint.skills.wording import Wording
 
 Array = NDArray[np.float64]
@@ -144,8 +144,8 @@ def _prepare(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: Ep
 
     Raises SettingsError for errors to make among people: neither was tried with the other.
     """
-    from blueprint.skills.object_sets import SETS, ObjectSet, draw_set, write_model
     from blueprint.skills.scene import TaskScene
+    from blueprint.skills.variation.object_sets import SETS, ObjectSet, draw_set, write_model
     from blueprint.skills.wording import Wording, viewers_right
 
     if workcell.movers and cfg.inject_errors:
@@ -251,7 +251,7 @@ def _settings(plan: Plan, task: Task, drawn: np.random.Generator) -> list[Settin
 
 def _drawn(plan: Plan, setting: Setting, task: Task, seed: tuple[int, ...], drawn: np.random.Generator) -> Start:
     """What differs, drawn; nothing has been placed yet."""
-    from blueprint.skills.variations import draw_goal, draw_physics
+    from blueprint.skills.variation.draws import draw_goal, draw_physics
 
     scene, vary = setting.scene, plan.cfg.vary
     fingers = [name for view in scene.cell.views for name in view.robot.gripper.finger_bodies]
@@ -268,7 +268,7 @@ def _drawn(plan: Plan, setting: Setting, task: Task, seed: tuple[int, ...], draw
 
 def _movers(plan: Plan, scene: TaskScene, drawn: np.random.Generator) -> tuple[AnyMover, ...]:
     """People take a way of their own in every episode; objects keep to their course."""
-    from blueprint.skills.obstacles import passing_by
+    from blueprint.skills.planning.obstacles import passing_by
 
     base = np.array(scene.cell.robot.base.position[:2])
     return tuple(
@@ -280,7 +280,7 @@ def _movers(plan: Plan, scene: TaskScene, drawn: np.random.Generator) -> tuple[A
 def _settled(plan: Plan, drawn: Start, rng: np.random.Generator) -> tuple[Start | None, Iterator[Way]]:
     """A start that stands still and the ways from there; of those without a way the last, None if none stands still."""
     from blueprint.skills.families import family
-    from blueprint.skills.start import varied_start
+    from blueprint.skills.variation.start import varied_start
 
     scene, task, known = drawn.scene, drawn.task, family(drawn.task.goal.family)
     start: Start | None = None
@@ -324,7 +324,7 @@ def _erring(
 ) -> tuple[Start, Iterator[Way]]:
     """The start with an error to make, and the ways of a robot that makes it; as it was where no error suits."""
     from blueprint.skills.families import family
-    from blueprint.skills.variations import draw_error, mistaken
+    from blueprint.skills.variation.draws import draw_error, mistaken
 
     cell = start.scene.cell
     error = draw_error(drawn, start.task, cell.objects)
@@ -342,8 +342,8 @@ def _erring(
 
 def _attempt(plan: Plan, start: Start, way: Way, rng: np.random.Generator) -> tuple[Rollout, Attempt]:
     from blueprint.skills.attempt import SlippingRollout, attempt
-    from blueprint.skills.collision import CollisionWorld
-    from blueprint.skills.obstacles import mover_of
+    from blueprint.skills.planning.collision import CollisionWorld
+    from blueprint.skills.planning.obstacles import mover_of
     from blueprint.skills.rollout import Rollout
     from blueprint.skills.yielding import YieldingRollout
 

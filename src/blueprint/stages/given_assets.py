@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from blueprint.core.errors import InputError
 from blueprint.formats import images
 from blueprint.formats.obj import TexturedMesh, read_obj, write_obj
-from blueprint.geometry.completion import agreement
-from blueprint.geometry.evidence import View
+from blueprint.geometry.completion.complete import agreement
+from blueprint.geometry.completion.evidence import View
 from blueprint.geometry.ideal import ideal_primitive
 from blueprint.geometry.mesh import corner_normals, volume
-from blueprint.geometry.naming import slug
 from blueprint.geometry.repair import closed, concatenated
-from blueprint.geometry.stacking import carriers
+from blueprint.geometry.segmentation.naming import slug
+from blueprint.geometry.table.stacking import carriers
 from blueprint.geometry.transforms import Array, invert, matrix_to_pose, pose_to_matrix, transform_points
 from blueprint.model.artifacts import Reconstruction
 from blueprint.model.scene import GivenModel, Instance, Joint, ObjectAsset, Part

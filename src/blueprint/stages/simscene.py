@@ -13,14 +13,14 @@ from blueprint.core.artifact import Config
 from blueprint.core.report import warn
 from blueprint.core.stage import stage
 from blueprint.formats.gltf import write_glb
-from blueprint.formats.mjcf import Pedestal, TableFiles, scene_mjcf
-from blueprint.formats.mjcf_layout import joint_name, moving_parts
+from blueprint.formats.mjcf.layout import joint_name, moving_parts
+from blueprint.formats.mjcf.scene import Pedestal, TableFiles, scene_mjcf
 from blueprint.formats.obj import TexturedMesh, write_obj
-from blueprint.formats.simready_check import check_asset
 from blueprint.formats.urdf import write_urdf
-from blueprint.formats.usd import SIMREADY, object_path, write_scene
-from blueprint.formats.usd_asset import Provenance, asset_file
-from blueprint.geometry.colliders import prism
+from blueprint.formats.usd.asset import Provenance, asset_file
+from blueprint.formats.usd.scene import SIMREADY, object_path, write_scene
+from blueprint.formats.usd.simready_check import check_asset
+from blueprint.geometry.colliders.pieces import prism
 from blueprint.geometry.transforms import matrix_to_rows
 from blueprint.model.artifacts import Physics, Reconstruction, SimScene
 from blueprint.model.capture import Camera

@@ -18,11 +18,11 @@ from blueprint.model.artifacts import SimScene, Workcell
 from blueprint.model.movers import Course, Person
 
 if TYPE_CHECKING:
-    from blueprint.backends.robot_mjcf import Mounting
-    from blueprint.backends.robots import InstalledRobot
+    from blueprint.backends.robots.mjcf import Mounting
+    from blueprint.backends.robots.registry import InstalledRobot
     from blueprint.model.scene import SceneBody
     from blueprint.skills.cell import Cell
-    from blueprint.skills.grasp import Grasp
+    from blueprint.skills.grasping.antipodal import Grasp
 
 Array = NDArray[np.float64]
 
@@ -53,10 +53,12 @@ def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
 
     Raises InfeasibleError when a base has no room or nothing can be grasped.
     """
-    from blueprint.backends import cameras_mjcf, robot_mjcf, robots
-    from blueprint.backends.robot_sheet import arms_of
+    from blueprint.backends import cameras_mjcf
+    from blueprint.backends.robots import mjcf as robot_mjcf
+    from blueprint.backends.robots import registry as robots
+    from blueprint.backends.robots.sheet import arms_of
     from blueprint.skills.cell import Cell
-    from blueprint.skills.obstacles import add_movers, mover_of
+    from blueprint.skills.planning.obstacles import add_movers, mover_of
 
     installed = [robots.ensure(sheet.name) for sheet in arms_of(cfg.robots or (cfg.robot,))]
     if len(installed) > 1 and (cfg.people or cfg.movers):
@@ -97,7 +99,7 @@ def _people(simscene: SimScene, mountings: Sequence[Mounting], cfg: WorkcellConf
     """As they stand before they walk; their stature is theirs in every episode."""
     import mujoco
 
-    from blueprint.skills.obstacles import passing_by
+    from blueprint.skills.planning.obstacles import passing_by
 
     if cfg.people:
         spec = mujoco.MjSpec.from_file(str(simscene.path(simscene.mjcf)))
@@ -117,12 +119,12 @@ def _choose_bases(
     """
     import shutil
 
-    from blueprint.backends import robot_mjcf
+    from blueprint.backends.robots import mjcf as robot_mjcf
     from blueprint.skills.cell import Cell
-    from blueprint.skills.ik import ArmKinematics
-    from blueprint.skills.jointed import outline
+    from blueprint.skills.joints.parts import outline
     from blueprint.skills.mounting import Mount, best_mount
     from blueprint.skills.placement import footprint
+    from blueprint.skills.planning.ik import ArmKinematics
 
     camera = next((np.array(c.T_world_camera)[:2, 3] for c in simscene.cameras if c.name == SCENE_CAMERA), None)
     polygon, chosen = np.array(simscene.table_polygon), list[Mount]()
@@ -189,9 +191,9 @@ def _turned(T: Array, yaw: float) -> Array:
 
 def _handles(cell: Cell, simscene: SimScene, cfg: WorkcellConfig) -> list[list[Array]]:
     """Tool poses at what opens, turns or is pressed."""
-    from blueprint.skills.grasp import gripper_shape
-    from blueprint.skills.jointed import Jointed
-    from blueprint.skills.strokes import probes
+    from blueprint.skills.grasping.antipodal import gripper_shape
+    from blueprint.skills.joints.parts import Jointed
+    from blueprint.skills.joints.strokes import probes
 
     gripper, rng = gripper_shape(cell), np.random.default_rng(cfg.seed)
     parts = [part for body in simscene.bodies for part in Jointed.parts_of(cell, body)]
@@ -200,9 +202,9 @@ def _handles(cell: Cell, simscene: SimScene, cfg: WorkcellConfig) -> list[list[A
 
 def _workable(cell: Cell, body: SceneBody, table: Array, cfg: WorkcellConfig) -> bool:
     """Whether the arm can move some joint of the body."""
-    from blueprint.skills.jointed import Jointed
+    from blueprint.skills.joints.parts import Jointed
+    from blueprint.skills.joints.strokes import strokes
     from blueprint.skills.primitives import Skills
-    from blueprint.skills.strokes import strokes
 
     skills, rng = Skills.of(cell, table), np.random.default_rng(cfg.seed)
     moved = (next(strokes(skills, part, cell.home_qpos, part.far, rng), None) for part in Jointed.parts_of(cell, body))
@@ -210,7 +212,7 @@ def _workable(cell: Cell, body: SceneBody, table: Array, cfg: WorkcellConfig) ->
 
 
 def _grasps(cell: Cell, cfg: WorkcellConfig) -> list[tuple[str, tuple[Grasp, ...]]]:
-    from blueprint.skills.grasp import gripper_shape, sample_grasps
+    from blueprint.skills.grasping.antipodal import gripper_shape, sample_grasps
 
     gripper, rng = gripper_shape(cell), np.random.default_rng(cfg.seed)
     return [
@@ -221,9 +223,9 @@ def _grasps(cell: Cell, cfg: WorkcellConfig) -> list[tuple[str, tuple[Grasp, ...
 
 def _reachable(cell: Cell, cfg: WorkcellConfig) -> dict[str, bool]:
     """Whether some grasp of each object is in reach where it stands, were it alone on the table."""
-    from blueprint.skills.approach import approaches
-    from blueprint.skills.collision import CollisionWorld
-    from blueprint.skills.ik import ArmKinematics
+    from blueprint.skills.grasping.approach import approaches
+    from blueprint.skills.planning.collision import CollisionWorld
+    from blueprint.skills.planning.ik import ArmKinematics
 
     world, arm = CollisionWorld(cell), ArmKinematics(cell)
     found = {}

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from blueprint.backends.robot_sheet import Limit, RobotSheet, TeamSheet, arms_of, sheets
+from blueprint.backends.robots.sheet import Limit, RobotSheet, TeamSheet, arms_of, sheets
 
 
 def listing() -> dict[str, Any]:
     """Every robot and team. folder: None where an arm is not installed; own: added on this machine."""
-    from blueprint.backends.robots import find
+    from blueprint.backends.robots.registry import find
 
     rows = []
     for name, sheet in sheets().items():
@@ -66,7 +66,7 @@ def shown_text(value: dict[str, Any]) -> str:
 
 def installed(name: str) -> dict[str, Any]:
     """Fetch a robot, or the arms of a team. Raises BackendError when it cannot be had."""
-    from blueprint.backends.robots import install
+    from blueprint.backends.robots.registry import install
 
     return {"folders": [str(install(arm).folder) for arm in dict.fromkeys(sheet.name for sheet in arms_of((name,)))]}
 

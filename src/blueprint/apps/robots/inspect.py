@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from blueprint.backends.robot_mjcf import SERVO_STIFFNESS
-from blueprint.backends.robot_sheet import GripperSheet, Limit, Limits, RobotSheet, Servo
-from blueprint.backends.robot_trial import (
+from blueprint.backends.robots.mjcf import SERVO_STIFFNESS
+from blueprint.backends.robots.sheet import GripperSheet, Limit, Limits, RobotSheet, Servo
+from blueprint.backends.robots.trial import (
     TIMESTEP_S,
     compiled_without_gravity,
     pad_distance,
@@ -365,7 +365,7 @@ def _snapped(v: Array) -> Array:
 
 def _geom_points(model: mujoco.MjModel, data: mujoco.MjData, geom: int, frame: int) -> Array:
     """(V, 3) corners of a collider in the frame of a body."""
-    from blueprint.skills.solids import corners
+    from blueprint.skills.grasping.solids import corners
 
     body = int(model.geom_bodyid[geom])
     world = corners(model, geom) @ data.xmat[body].reshape(3, 3).T + data.xpos[body]

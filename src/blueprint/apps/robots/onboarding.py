@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from blueprint.apps.robots import inspect, urdf
-from blueprint.backends import robot_mjcf, robots
-from blueprint.backends.robot_sheet import RobotSheet, data_folder, sheets, to_toml, user_sheets
-from blueprint.backends.robot_trial import compiled
+from blueprint.backends.robots import mjcf as robot_mjcf
+from blueprint.backends.robots import registry as robots
+from blueprint.backends.robots.sheet import RobotSheet, data_folder, sheets, to_toml, user_sheets
+from blueprint.backends.robots.trial import compiled
 from blueprint.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -242,8 +243,8 @@ def _cell(sheet: RobotSheet, fresh: Path, out: Path, cube: str = "") -> Cell:
 
 def _home(sheet: RobotSheet, fresh: Path) -> Array:
     """The hand down in front of the base, far from joint limits: from the joints' middles, else from random starts."""
-    from blueprint.skills.collision import CollisionWorld
-    from blueprint.skills.ik import ArmKinematics
+    from blueprint.skills.planning.collision import CollisionWorld
+    from blueprint.skills.planning.ik import ArmKinematics
 
     with tempfile.TemporaryDirectory() as scratch:
         cell = _cell(sheet, fresh, Path(scratch))
@@ -276,8 +277,8 @@ def _down(x: float, y: float, z: float, yaw: float) -> Array:
 
 
 def _trials(installed: robots.InstalledRobot, scratch: Path) -> list[Trial]:
-    from blueprint.skills.collision import CollisionWorld
-    from blueprint.skills.ik import ArmKinematics
+    from blueprint.skills.planning.collision import CollisionWorld
+    from blueprint.skills.planning.ik import ArmKinematics
 
     sheet = installed.robot
     cell = _cell(sheet, installed.folder, scratch / "empty")
@@ -322,7 +323,7 @@ def _grid(reach_m: float) -> list[list[Array]]:
 
 def _cube_drop(sheet: RobotSheet, fresh: Path, out: Path) -> float:
     """How far a cube sinks that the closing hand takes out of the air at home [m]; gravity sets in when it holds."""
-    from blueprint.skills.ik import ArmKinematics
+    from blueprint.skills.planning.ik import ArmKinematics
 
     T = ArmKinematics(_cell(sheet, fresh, out / "empty")).tool_pose(np.array(sheet.home))
     turn = Rotation.from_matrix(T[:3, :3]).as_quat(scalar_first=True)

@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
 from blueprint.model.task import Family, Task
-from blueprint.skills import motion, team
-from blueprint.skills.approach import Approach
+from blueprint.skills import team
 from blueprint.skills.families import Proposal, Way
-from blueprint.skills.grasp import available
+from blueprint.skills.grasping.antipodal import available
+from blueprint.skills.grasping.approach import Approach
+from blueprint.skills.grasping.solids import solid
 from blueprint.skills.mounting import edge_distance
 from blueprint.skills.placement import footprint, targets
+from blueprint.skills.planning import motion
 from blueprint.skills.primitives import EDGE_M, SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.solids import solid
 
 Array = NDArray[np.float64]
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.model.task import Task
-from blueprint.skills.approach import Approach
+from blueprint.skills.grasping.approach import Approach
+from blueprint.skills.grasping.trials import Trials
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.trials import Trials
 
 Array = NDArray[np.float64]
 

@@ -13,14 +13,14 @@ from scipy.spatial.transform import Rotation
 from blueprint.geometry.transforms import invert
 from blueprint.model.task import Family, Task
 from blueprint.skills import team
-from blueprint.skills.approach import LIFT_M, LINE_STEPS, Approach, approach_path, raised
 from blueprint.skills.families import Proposal, Way
-from blueprint.skills.grasp import Grasp, available
-from blueprint.skills.planning import plan
+from blueprint.skills.grasping.antipodal import Grasp, available
+from blueprint.skills.grasping.approach import LIFT_M, LINE_STEPS, Approach, approach_path, raised
+from blueprint.skills.grasping.trials import Trials
+from blueprint.skills.planning.paths import plan
 from blueprint.skills.primitives import Held, SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.trials import Trials
 
 Array = NDArray[np.float64]
 

@@ -16,17 +16,17 @@ from scipy.spatial.transform import Rotation
 
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.model.task import Family, Goal, Task
-from blueprint.skills import motion
-from blueprint.skills.approach import MIN_MARGIN, raised
 from blueprint.skills.cell import Cell
 from blueprint.skills.families import Proposal, Way
 from blueprint.skills.families.grasped import Grasped, from_above
+from blueprint.skills.grasping.approach import MIN_MARGIN, raised
+from blueprint.skills.grasping.solids import solid
 from blueprint.skills.guiding import Guide, Rectangle, rectangle
 from blueprint.skills.placement import footprint, height_range, surface_height
+from blueprint.skills.planning import motion
 from blueprint.skills.primitives import OPEN_S, SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.solids import solid
 
 Array = NDArray[np.float64]
 

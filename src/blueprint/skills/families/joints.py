@@ -12,12 +12,12 @@ from scipy.spatial.transform import Rotation
 from blueprint.core.errors import IntegrityError
 from blueprint.model.task import Family, Goal, Task
 from blueprint.skills.families import Proposal, Way
-from blueprint.skills.jointed import Jointed, Kind
-from blueprint.skills.planning import plan
+from blueprint.skills.joints.parts import Jointed, Kind
+from blueprint.skills.joints.strokes import Stroke, perform, strokes
+from blueprint.skills.planning.paths import plan
 from blueprint.skills.primitives import SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.strokes import Stroke, perform, strokes
 
 Array = NDArray[np.float64]
 

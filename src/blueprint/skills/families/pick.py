@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from blueprint.geometry.transforms import invert, rotation_angle
 from blueprint.model.task import Family, Goal, Task
-from blueprint.skills.approach import Approach
 from blueprint.skills.cell import Cell
 from blueprint.skills.families import Proposal, Way
+from blueprint.skills.grasping.approach import Approach
+from blueprint.skills.grasping.trials import Trials
 from blueprint.skills.mounting import edge_distance, worked
 from blueprint.skills.placement import footprint, height_range, outline_gap, surface_height
 from blueprint.skills.primitives import Held
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.trials import Trials
 
 Array = NDArray[np.float64]
 

@@ -11,16 +11,17 @@ from scipy.spatial.transform import Rotation
 
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.model.task import Family, Goal, Task
-from blueprint.skills import grains, motion
+from blueprint.skills import grains
 from blueprint.skills.families import Proposal, Way, pick
 from blueprint.skills.families.grasped import Grasped
+from blueprint.skills.grasping.solids import solid
+from blueprint.skills.grasping.trials import Trials
 from blueprint.skills.guiding import rectangle
 from blueprint.skills.placement import footprint, height_range
+from blueprint.skills.planning import motion
 from blueprint.skills.primitives import SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.solids import solid
-from blueprint.skills.trials import Trials
 
 Array = NDArray[np.float64]
 

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from blueprint.core.errors import IntegrityError
 from blueprint.geometry.transforms import transform_points
 from blueprint.model.task import Family, Goal, Task
-from blueprint.skills import motion
-from blueprint.skills.approach import Approach, moved_along_z, raised
 from blueprint.skills.families import Proposal, Way
-from blueprint.skills.jointed import outline
+from blueprint.skills.grasping.approach import Approach, moved_along_z, raised
+from blueprint.skills.grasping.solids import solid
+from blueprint.skills.joints.parts import outline
 from blueprint.skills.mounting import edge_distance
 from blueprint.skills.placement import footprint, height_range, outline_gap
-from blueprint.skills.planning import plan
+from blueprint.skills.planning import motion
+from blueprint.skills.planning.paths import plan
 from blueprint.skills.primitives import CLOSE_S, HELD_M, OPEN_S, SQUEEZE_S, SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.solids import solid
 
 Array = NDArray[np.float64]
 

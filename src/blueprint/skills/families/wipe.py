@@ -14,13 +14,13 @@ from scipy.spatial.transform import Rotation
 
 from blueprint.geometry.transforms import invert
 from blueprint.model.task import Family, Goal, Task
-from blueprint.skills import motion
-from blueprint.skills.approach import MIN_MARGIN
 from blueprint.skills.families import Proposal, Way, pick
 from blueprint.skills.families.grasped import Grasped, from_above
+from blueprint.skills.grasping.approach import MIN_MARGIN
 from blueprint.skills.guiding import GAIN, Guide, Rectangle, rectangle
 from blueprint.skills.mounting import edge_distance
 from blueprint.skills.placement import footprint, height_range, outline_gap
+from blueprint.skills.planning import motion
 from blueprint.skills.primitives import OPEN_S, SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene

@@ -9,6 +9,9 @@ import numpy as np
 from manifold3d import Manifold, OpType
 from numpy.typing import NDArray
 
+from blueprint.geometry.articulation.hinges import OVERLAP_M3, Verdict, clear_range, judge, opened_hinges, revised
+from blueprint.geometry.articulation.hinges_fold import fold
+from blueprint.geometry.articulation.panels import Panel, panels, sides
 from blueprint.geometry.cutting import (
     Textured,
     as_manifold,
@@ -18,10 +21,7 @@ from blueprint.geometry.cutting import (
     original_ids,
     pieces_of,
 )
-from blueprint.geometry.hinges import OVERLAP_M3, Verdict, clear_range, judge, opened_hinges, revised
-from blueprint.geometry.hinges_fold import fold
 from blueprint.geometry.mesh import Mesh, is_closed
-from blueprint.geometry.panels import Panel, panels, sides
 from blueprint.geometry.transforms import Array
 from blueprint.model.categories import OPENINGS, Category
 

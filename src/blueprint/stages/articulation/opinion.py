@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from blueprint.core.backends import find
 from blueprint.formats import images
 from blueprint.formats.obj import TexturedMesh
-from blueprint.geometry.panels import Panel
+from blueprint.geometry.articulation.panels import Panel
 from blueprint.geometry.transforms import Array
 from blueprint.stages.articulation.detector import Opinion, Said
 

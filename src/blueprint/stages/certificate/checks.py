@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from blueprint.formats.lerobot_check import check_dataset
+from blueprint.formats.lerobot.check import check_dataset
 from blueprint.formats.obj import read_obj
 from blueprint.model.artifacts import (
     Articulation,

@@ -10,7 +10,7 @@ import numpy as np
 from blueprint.backends.protocols import Simulator
 from blueprint.core.report import log, warn
 from blueprint.core.stage import stage
-from blueprint.formats.mjcf import Contacts, TableFiles, scene_mjcf
+from blueprint.formats.mjcf.scene import Contacts, TableFiles, scene_mjcf
 from blueprint.geometry.transforms import pose_to_matrix, rotation_angle
 from blueprint.model.artifacts import Articulation, Physics, Reconstruction
 from blueprint.model.scene import PhysicalObject, StaticPart

@@ -8,7 +8,7 @@ import numpy as np
 
 from blueprint.core.errors import InputError
 from blueprint.core.report import warn
-from blueprint.geometry import colliders as shapes
+from blueprint.geometry.colliders import pieces as shapes
 from blueprint.geometry.inertia import inertia_tensor, solid_inertia, solid_moments
 from blueprint.geometry.mesh import Mesh
 from blueprint.model.artifacts import Articulation

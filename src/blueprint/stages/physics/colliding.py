@@ -10,9 +10,9 @@ import numpy as np
 
 from blueprint.core.execute import map_items
 from blueprint.formats.obj import read_obj
-from blueprint.geometry import clearing
-from blueprint.geometry import colliders as shapes
-from blueprint.geometry.collider_fit import fit_of, primitive_mesh
+from blueprint.geometry.colliders import clearing
+from blueprint.geometry.colliders import pieces as shapes
+from blueprint.geometry.colliders.fit import fit_of, primitive_mesh
 from blueprint.geometry.mesh import Mesh, is_closed
 from blueprint.geometry.transforms import pose_to_matrix
 from blueprint.model.artifacts import Articulation

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from blueprint.core.artifact import Config, Model
 from blueprint.core.errors import InputError, SettingsError
-from blueprint.formats.mjcf import TABLE_BODY
+from blueprint.formats.mjcf.scene import TABLE_BODY
 from blueprint.model.artifacts import Articulation
 from blueprint.model.materials import named
 from blueprint.stages.physics.rest import RestConfig

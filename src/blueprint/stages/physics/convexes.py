@@ -11,12 +11,12 @@ from blueprint.core.errors import BlueprintError, IntegrityError
 from blueprint.core.process import run_child
 from blueprint.core.report import warn
 from blueprint.formats.obj import TexturedMesh, read_obj, write_obj
-from blueprint.geometry import colliders as shapes
-from blueprint.geometry import decomposition
-from blueprint.geometry.collider_fit import Fit, fit_of, merged_hulls
+from blueprint.geometry.colliders import decomposition
+from blueprint.geometry.colliders import pieces as shapes
+from blueprint.geometry.colliders.fit import Fit, fit_of, merged_hulls
+from blueprint.geometry.colliders.planar_cuts import planar_pieces
+from blueprint.geometry.colliders.revolved_cuts import revolved_hulls
 from blueprint.geometry.mesh import Mesh, is_closed
-from blueprint.geometry.planar_cuts import planar_pieces
-from blueprint.geometry.revolved_cuts import revolved_hulls
 from blueprint.stages.physics.cache import cached, mesh_key
 from blueprint.stages.physics.config import ColliderConfig
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from blueprint.backends.protocols import Simulation, Simulator
 from blueprint.core.artifact import Config
 from blueprint.core.report import warn
-from blueprint.formats.mjcf import FIRST_OBJECT, Layout, layout
-from blueprint.formats.mjcf_layout import is_free, moving_parts
+from blueprint.formats.mjcf.layout import is_free, moving_parts
+from blueprint.formats.mjcf.scene import FIRST_OBJECT, Layout, layout
 from blueprint.geometry.transforms import pose_to_matrix, rotation_angle
 from blueprint.model.scene import PhysicalObject, SettledObject, SettleTest
 from blueprint.model.spatial import Pose

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.core.errors import InputError
-from blueprint.geometry.collider_fit import winding_number
+from blueprint.geometry.colliders.fit import winding_number
 from blueprint.geometry.mesh import Mesh
 from blueprint.geometry.transforms import Array
 from blueprint.model.scene import ObjectAsset, SoftBody, Sourced

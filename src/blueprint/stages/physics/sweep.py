@@ -10,9 +10,9 @@ import numpy as np
 
 from blueprint.backends.protocols import Simulator
 from blueprint.core.errors import BackendError
-from blueprint.formats.mjcf import TableFiles, scene_mjcf
-from blueprint.formats.mjcf_layout import joint_name, moving_parts
-from blueprint.formats.mjcf_objects import collider_points
+from blueprint.formats.mjcf.layout import joint_name, moving_parts
+from blueprint.formats.mjcf.objects import collider_points
+from blueprint.formats.mjcf.scene import TableFiles, scene_mjcf
 from blueprint.geometry.inertia import inertia_tensor
 from blueprint.model.scene import PhysicalObject, PhysicalPart
 from blueprint.model.spatial import Pose

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from blueprint.formats.obj import TexturedMesh, read_obj, write_obj
-from blueprint.geometry import colliders as shapes
+from blueprint.geometry.colliders import pieces as shapes
 from blueprint.geometry.transforms import Array, pose_to_matrix, transform_points
 from blueprint.model.artifacts import Physics, Reconstruction
 from blueprint.model.scene import PhysicalObject

@@ -17,8 +17,8 @@ import numpy as np
 from blueprint.backends.protocols import Simulator
 from blueprint.core.report import warn
 from blueprint.formats.obj import read_obj
-from blueprint.geometry.collider_fit import fit_of, primitive_mesh
-from blueprint.geometry.colliders import hull_volume
+from blueprint.geometry.colliders.fit import fit_of, primitive_mesh
+from blueprint.geometry.colliders.pieces import hull_volume
 from blueprint.geometry.inertia import solid_moments
 from blueprint.geometry.mesh import Mesh, is_closed
 from blueprint.model.categories import named_category

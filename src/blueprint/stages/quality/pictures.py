@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from blueprint.formats.lerobot_stats import sampled_frames
-from blueprint.formats.video import decode_color, decode_gray
+from blueprint.formats.lerobot.stats import sampled_frames
+from blueprint.formats.video.coding import decode_color, decode_gray
 from blueprint.model.artifacts import Recording
 from blueprint.model.episode import CameraTrack, EpisodeRecord, RecordedEpisode
 from blueprint.model.quality import Term

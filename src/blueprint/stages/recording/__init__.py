@@ -21,8 +21,8 @@ from blueprint.core.artifact import Config
 from blueprint.core.errors import InfeasibleError, InputError, IntegrityError
 from blueprint.core.execute import map_items
 from blueprint.core.stage import stage
-from blueprint.formats.lerobot_stats import sampled_frames
-from blueprint.formats.video import Codec
+from blueprint.formats.lerobot.stats import sampled_frames
+from blueprint.formats.video.coding import Codec
 from blueprint.geometry.sensor_noise import noisy_color, noisy_depth
 from blueprint.model.artifacts import Episodes, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode
@@ -160,7 +160,7 @@ def chosen_cameras(workcell: Workcell, names: tuple[str, ...]) -> tuple[str, ...
 
 def drawings(session: Session, record: EpisodeRecord) -> list[Drawing]:
     """The looks of one successful episode, drawn from the seed, the episode and the look's number."""
-    from blueprint.skills.variations import draw_look
+    from blueprint.skills.variation.draws import draw_look
 
     cfg, found = session.cfg, []
     if record.states is None:

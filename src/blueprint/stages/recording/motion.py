@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from blueprint.backends.protocols import Replay
 from blueprint.backends.signals_mujoco import Signals, privileged
 from blueprint.backends.tactile_mujoco import touches
-from blueprint.formats.annotations import calibration, write_compact, write_contacts
 from blueprint.formats.arrays import npz_stack
-from blueprint.formats.lerobot_stats import sampled_frames
+from blueprint.formats.lerobot.annotations import calibration, write_compact, write_contacts
+from blueprint.formats.lerobot.stats import sampled_frames
 from blueprint.geometry.tactile import HEIGHT, WIDTH, picture
 from blueprint.geometry.transforms import invert, pose_to_matrix
 from blueprint.model.artifacts import Workcell

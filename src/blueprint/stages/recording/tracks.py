@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Images
 from blueprint.formats.arrays import NpzStack, npz_stack
-from blueprint.formats.lerobot_stats import NAMES, ColorCounter
-from blueprint.formats.video import ColorWriter, GrayWriter, color_writer, gray_writer
+from blueprint.formats.lerobot.stats import NAMES, ColorCounter
+from blueprint.formats.video.coding import ColorWriter, GrayWriter, color_writer, gray_writer
 from blueprint.model.episode import CameraTrack
 from blueprint.stages.recording.labels import Labels
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Images
-from blueprint.formats.annotations import CocoBoxes, box_3d, write_compact
 from blueprint.formats.arrays import npz_stack
 from blueprint.formats.exr import write_exr
 from blueprint.formats.images import write_color
-from blueprint.geometry.boxes import amodal_box, sample_points, visible_boxes
+from blueprint.formats.lerobot.annotations import CocoBoxes, box_3d, write_compact
+from blueprint.geometry.segmentation.boxes import amodal_box, sample_points, visible_boxes
 from blueprint.geometry.transforms import invert, matrix_to_pose, pose_to_matrix, transform_points
 from blueprint.model.capture import Camera
 from blueprint.model.packs import Stream

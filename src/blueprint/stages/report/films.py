@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Renderer
 from blueprint.core.errors import IntegrityError
-from blueprint.formats.video import color_writer
-from blueprint.formats.video_frames import VideoFrames, write_strip
+from blueprint.formats.video.coding import color_writer
+from blueprint.formats.video.frames import VideoFrames, write_strip
 from blueprint.model.artifacts import Episodes, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord
 from blueprint.stages.report import pictures

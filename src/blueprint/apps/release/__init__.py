@@ -1,0 +1,1 @@
+"""From a finished dataset to those who use it: signed, copied, delivered."""

@@ -1,0 +1,1 @@
+"""Servers: episodes for trainers, reconstructors for other machines."""

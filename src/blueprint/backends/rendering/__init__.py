@@ -1,0 +1,1 @@
+"""The raster renderer's parts, and looks."""

@@ -1,0 +1,1 @@
+"""Robots: sheets, files, trials."""

@@ -1,0 +1,1 @@
+"""Scenes that somebody else modelled or reconstructed."""

@@ -1,0 +1,1 @@
+"""LeRobot datasets and what lies beside them."""

@@ -1,0 +1,1 @@
+"""OpenUSD: scenes and SimReady assets."""

@@ -1,0 +1,1 @@
+"""Videos: colour, depth and labels."""

@@ -1,0 +1,1 @@
+"""What opens, and on which joint."""

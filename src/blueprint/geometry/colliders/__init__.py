@@ -1,0 +1,1 @@
+"""Convex pieces that stand for a solid in physics."""

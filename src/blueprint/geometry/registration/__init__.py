@@ -1,0 +1,1 @@
+"""Where the cameras stood, and the depth that follows from it."""

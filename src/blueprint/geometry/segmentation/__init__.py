@@ -1,0 +1,1 @@
+"""What separates the objects of a picture."""

@@ -1,0 +1,1 @@
+"""What the objects stand on."""

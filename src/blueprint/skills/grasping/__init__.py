@@ -1,0 +1,1 @@
+"""How a gripper takes hold of an object."""

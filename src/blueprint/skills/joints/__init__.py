@@ -1,0 +1,1 @@
+"""Parts that hang on a joint, and how a hand moves them."""

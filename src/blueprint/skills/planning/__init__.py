@@ -1,0 +1,1 @@
+"""Where the arm may be, and how it gets there."""

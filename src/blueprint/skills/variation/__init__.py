@@ -1,0 +1,1 @@
+"""How episodes differ from each other."""
