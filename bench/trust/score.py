@@ -1,7 +1,7 @@
 """Bar: the certificate's training score against what a policy learns, over datasets that differ on purpose.
 
     python -m bench.bars_trust score
-    python -m bench.trust.score [--keep DIR] [--scene development|held_out] [--plot FILE]
+    python -m bench.trust.score [--keep DIR] [--scene fresh|second|...] [--plot FILE]
 
 Episodes come from our stages on a real capture. A dataset is a choice of them, some with labels spoiled; each goes
 through the recording stage (made-up pictures, so that the terms of pictures are alike) and the quality stage, and each
@@ -36,10 +36,17 @@ from blueprint.stages.recording import RecordingConfig, recording
 Array = NDArray[np.float64]
 Spoil = Callable[[Array, np.random.Generator], Array]  # of the actions (T, n + 1)
 
-SCENES = {  # capture and task. The terms were written before any of them was measured, and not changed since
+# Capture and task. The terms were written twice. The first set reached Spearman 0.857, 0.357 and 0.214 on the three of
+# `SEEN`: it took few and narrow starts for worse than noisy labels. The second was written with those in view, and
+# `SCENES` was named before any of it was measured.
+SEEN = {
     "development": ("posecnn_ycb_1", "lift-tomato_soup_can"),
-    "held_out": ("posecnn_ycb_3", "lift-potted_meat_can"),
-    "third": ("posecnn_ycb_1", "lift-mustard_bottle"),  # named after the second had failed
+    "second": ("posecnn_ycb_3", "lift-potted_meat_can"),
+    "third": ("posecnn_ycb_1", "lift-mustard_bottle"),
+}
+SCENES = {
+    "fresh": ("posecnn_ycb_3", "lift-tomato_soup_can"),
+    "fresh 2": ("posecnn_ycb_2", "lift-bleach_cleanser"),
 }
 SHOWN, USUAL, STARTS = 500, 200, 100
 NARROW_M, NARROW_DEG = 0.008, 5.0  # against 0.03 and 20
@@ -77,13 +84,13 @@ def rows(keep: Path | None = None, scenes: Sequence[str] = tuple(SCENES), plot: 
         if plot:
             scatter(
                 found,
-                f"{measured}: {SCENES[scene][1]}, {STARTS} held-out starts",
+                f"{measured}: {(SCENES | SEEN)[scene][1]}, {STARTS} held-out starts",
                 plot.with_stem(f"{plot.stem}_{scene}"),
             )
 
 
 def outcomes(scene: str, folder: Path) -> list[Outcome]:
-    place, task = scene_and_task(folder, *SCENES[scene])
+    place, task = scene_and_task(folder, *(SCENES | SEEN)[scene])
     cell = Cell.load(place.path(place.mjcf), place.robots, place.objects)
     starts = np.stack([np.load(path)["qpos"][0] for path in demonstrations(place, task, 110, 1, folder / "held_out")])
     pool = Pool.made(place, task, folder)
@@ -251,7 +258,7 @@ def scatter(found: Sequence[Outcome], title: str, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path)
-    parser.add_argument("--scene", choices=tuple(SCENES), action="append")
+    parser.add_argument("--scene", choices=(*SCENES, *SEEN), action="append")
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     for row in rows(arguments.keep, arguments.scene or tuple(SCENES), arguments.plot):
