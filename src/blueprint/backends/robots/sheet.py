@@ -1,6 +1,6 @@
 """Sheets of robots: what a datasheet says and an MJCF does not, one TOML file per robot, every limit with its source.
 
-Ours lie in `robot_sheets/`; those that `blueprint robots add` writes lie in the user's data folder.
+Ours lie in `sheets/`; those that `blueprint robots add` writes lie in the user's data folder.
 """
 
 from __future__ import annotations

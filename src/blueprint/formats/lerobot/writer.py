@@ -1,7 +1,7 @@
 """LeRobot dataset v3.0, written directly: one data row per frame, one concatenated video per camera, statistics.
 
 Layout and field names follow lerobot 0.4.4 (`datasets/utils.py`, `lerobot_dataset.py`); its reader is run on our
-output by `make test-lerobot`. `lerobot_check` is the library-free validation. Memory does not grow with the episodes.
+output by `make test-lerobot`. `check` is the library-free validation. Memory does not grow with the episodes.
 """
 
 from __future__ import annotations

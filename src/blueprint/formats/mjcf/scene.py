@@ -1,8 +1,8 @@
 """The scene as MJCF, MuJoCo's format: metres, radians, z up, quaternions wxyz.
 
 Conventions: visual geoms in group 2 without contact, collision geoms in group 3; one body per object, named as the
-object, with explicit inertia (`formats/mjcf_objects.py`: parts, soft bodies, statics); the table is the static
-body `table`; mesh and texture files lie below `assets_dir`. Numbers of bodies and of `qpos`: `formats/mjcf_layout.py`.
+object, with explicit inertia (`formats/mjcf/objects.py`: parts, soft bodies, statics); the table is the static
+body `table`; mesh and texture files lie below `assets_dir`. Numbers of bodies and of `qpos`: `formats/mjcf/layout.py`.
 
 MuJoCo has no coefficient of restitution: a contact is a spring and damper (`solref`). Contacts here are critically
 damped, so nothing bounces; the restitution of an object is written to USD only. Of two touching geoms the larger

@@ -1,4 +1,4 @@
-"""Convex colliders of a solid: an ideal primitive or hulls; see also `decomposition` and `collider_fit`."""
+"""Convex colliders of a solid: an ideal primitive or hulls; see also `decomposition` and `fit`."""
 
 from __future__ import annotations
 
