@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -18,6 +19,7 @@ from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.core.errors import IntegrityError
 from blueprint.formats.lerobot.card import _metadata
 from blueprint.formats.lerobot.check import check_dataset
+from blueprint.formats.lerobot.doctor import examine
 from blueprint.formats.lerobot.writer import Summary
 from blueprint.formats.video.coding import decode_color, decode_gray
 from blueprint.model.artifacts import Dataset, Episodes, Recording, TaskSet, Workcell
@@ -80,6 +82,28 @@ def test_every_frame_says_what_the_robot_does(made: Dataset, inputs: Inputs) -> 
     said = [texts[i] for i in rows["subtask_index"].to_pylist()]
     assert said == [subtask(segment, about.removeprefix("the ")) for segment, about in segments]
     assert len(set(said)) == len(texts) > 1
+
+
+@pytest.mark.parametrize("lie", ["none", "numbers", "still", "fell"])
+def test_the_doctor_finds_failures_that_are_called_successes(made: Dataset, tmp_path: Path, lie: str) -> None:
+    root = tmp_path / "dataset"
+    shutil.copytree(made.path(made.folder), root)
+    lines = [json.loads(line) for line in (root / "sidecar/episodes.jsonl").read_text().splitlines()]
+    if lie == "numbers":
+        bad = {"name": "end", "measured": 3.0, "bound": 1.0, "comparison": "<=", "passed": True}
+        lines[1]["attempts"][-1]["checks"].append(bad)
+    path = root / "sidecar/poses/000001.parquet"
+    poses, body = pq.read_table(path), f"body/{lines[1]['task']['object']}"
+    rows = np.array(poses[body].to_pylist())
+    if lie == "still":
+        rows[:] = rows[0]
+    if lie == "fell":
+        rows[-1] = rows[0]
+    column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 7)
+    pq.write_table(poses.set_column(poses.column_names.index(body), body, column), path)
+    (root / "sidecar/episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = [finding.where for finding in examine(root, pictures=False) if finding.rule == "success"]
+    assert found == ([] if lie == "none" else ["episode 1"])
 
 
 def test_side_files_line_up_with_the_frames(made: Dataset, inputs: Inputs) -> None:

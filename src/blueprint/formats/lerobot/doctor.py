@@ -19,6 +19,7 @@ from blueprint.core.errors import BlueprintError
 from blueprint.formats.lerobot.check import Finding
 from blueprint.formats.lerobot.pictures import picture_findings
 from blueprint.formats.lerobot.read import INFO, Episode, ForeignDataset, open_dataset
+from blueprint.formats.lerobot.success import false_successes
 
 Array = NDArray[np.float64]
 
@@ -66,6 +67,7 @@ def examine(root: Path, *, pictures: bool = True, tell: Callable[[int], None] = 
     found += _lags(seen)
     found += _units(dataset, seen)
     found += _stats(dataset, seen)
+    found += (Finding("success", f"episode {index}", f"is none: {why}") for index, why in false_successes(root))
     return found
 
 
