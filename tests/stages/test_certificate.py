@@ -18,10 +18,11 @@ from blueprint.core.run import Step
 from blueprint.core.store import RECEIPT_FILE, Scene
 from blueprint.model.artifacts import Certificate
 from blueprint.model.certificate import Measurement
+from blueprint.model.episode import holds
 from blueprint.model.scene import Inertia
 from blueprint.stages.certificate import ORDER, CertificateConfig, certificate
 from blueprint.stages.certificate import episodes as single
-from blueprint.stages.certificate.checks import consistent, holds, inertia_margin, judged, wilson_low
+from blueprint.stages.certificate.checks import consistent, inertia_margin, judged, wilson_low
 from blueprint.stages.certificate.rule import LEVELS, suitability
 from blueprint.stages.dataset import DatasetConfig, dataset
 

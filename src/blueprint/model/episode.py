@@ -27,13 +27,21 @@ FailureCause = Literal[
 ]
 
 
+Comparison = Literal["<=", ">=", "=="]
+
+
+def holds(measured: float, comparison: Comparison, bound: float) -> bool:
+    """Whether a measured value is on the right side of its bound; NaN never is."""
+    return {"<=": measured <= bound, ">=": measured >= bound, "==": measured == bound}[comparison]
+
+
 class Check(Model):
     """One measured condition. passed: `measured` is on the right side of `bound`."""
 
     name: str
     measured: float
     bound: float
-    comparison: Literal["<=", ">=", "=="]
+    comparison: Comparison
     passed: bool
 
 

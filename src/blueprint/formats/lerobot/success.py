@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from blueprint.formats.lerobot.read import as_array
 from blueprint.formats.lerobot.sidecar import SIDECAR
+from blueprint.model.episode import holds
 
 Array = NDArray[np.float64]
 
@@ -47,8 +48,7 @@ def _against_its_numbers(said: dict[str, Any]) -> str:
     """The first condition of the judge that does not hold."""
     for check in said["attempts"][-1]["checks"] if said.get("attempts") else ():
         measured, bound = float(check["measured"]), float(check["bound"])
-        held = {"<=": measured <= bound, ">=": measured >= bound, "==": measured == bound}[check["comparison"]]
-        if not (held and check["passed"]):
+        if not (check["passed"] and holds(measured, check["comparison"], bound)):
             return f"{check['name']} is {measured:.4g}, must be {check['comparison']} {bound:.4g}"
     return ""
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Literal
 
 import numpy as np
 
-from blueprint.model.episode import Check, FailureCause
+from blueprint.model.episode import Check, Comparison, FailureCause, holds
 from blueprint.skills.goals.history import Bools, History
 
-Comparison = Literal["<=", ">=", "=="]
 Finding = tuple[FailureCause, Check]
 
 HELD_FRAMES = 3
@@ -102,7 +100,7 @@ def share(history: History, some: Iterable[int], others: Iterable[int]) -> float
 
 def check(name: str, measured: float, comparison: Comparison, bound: float) -> Check:
     measured = float(measured)
-    passed = {"<=": measured <= bound, ">=": measured >= bound, "==": measured == bound}[comparison]
+    passed = holds(measured, comparison, bound)
     return Check(name=name, measured=measured, bound=float(bound), comparison=comparison, passed=passed)
 
 

@@ -23,11 +23,10 @@ from blueprint.model.artifacts import (
     Workcell,
 )
 from blueprint.model.certificate import Measurement
-from blueprint.model.episode import Check, EpisodeRecord
+from blueprint.model.episode import Check, Comparison, EpisodeRecord, holds
 from blueprint.model.quality import WEIGHTS
 from blueprint.model.scene import Inertia, ObjectAsset
 
-Comparison = Literal["<=", ">=", "=="]
 Scope = Literal["measured", "inferred", "not_checked"]
 
 DATASET = "dataset"
@@ -66,10 +65,6 @@ def stated(
         id=check_id, text=text, measured=measured, unit=unit, bound=None, comparison="", passed=None, scope=scope,
         stage=stage,
     )  # fmt: skip
-
-
-def holds(measured: float, comparison: str, bound: float) -> bool:
-    return {"<=": measured <= bound, ">=": measured >= bound, "==": measured == bound}[comparison]
 
 
 def of_reconstruction(made: Reconstruction, residual_m: float) -> list[Measurement]:
