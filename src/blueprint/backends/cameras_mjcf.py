@@ -26,6 +26,31 @@ def add_cameras(mjcf: Path, base: Pose, bodies: Sequence[SceneBody]) -> tuple[st
     front looks towards the robot, side has it at the left, and overhead has it at the bottom. Raises InputError when
     the file is no MJCF. Walls and shelf boards are not looked around: a camera may stand behind one.
     """
+    tree, world = _parsed(mjcf)
+    taken = {camera.get("name") for camera in world.iter("camera")}
+    poses = {name: pose for name, pose in _poses(base, bodies).items() if name not in taken}
+    for name, pose in poses.items():
+        _add(world, name, *pose, FOVY_DEG)
+    tree.write(mjcf)
+    return tuple(poses)
+
+
+def with_camera(mjcf: Path, name: str, position: Array, right: Array, up: Array, fovy_deg: float) -> str:
+    """The model with one more camera, its files named by absolute paths. right, up: unit vectors, world frame.
+
+    Raises InputError when the file is no MJCF.
+    """
+    tree, world = _parsed(mjcf)
+    root = tree.getroot()
+    compiler = root.find("compiler")
+    compiler = ET.SubElement(root, "compiler") if compiler is None else compiler
+    for attribute in ("meshdir", "texturedir"):
+        compiler.set(attribute, str(mjcf.parent.absolute() / compiler.get(attribute, "")))
+    _add(world, name, position, right, up, fovy_deg)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _parsed(mjcf: Path) -> tuple[ET.ElementTree[ET.Element], ET.Element]:
     try:
         tree = ET.parse(mjcf)
     except ET.ParseError as error:
@@ -33,14 +58,12 @@ def add_cameras(mjcf: Path, base: Pose, bodies: Sequence[SceneBody]) -> tuple[st
     world = tree.getroot().find("worldbody")
     if world is None:
         raise InputError(f"{mjcf} has no worldbody", "run the workcell stage again")
-    taken = {camera.get("name") for camera in world.iter("camera")}
-    poses = {name: pose for name, pose in _poses(base, bodies).items() if name not in taken}
-    for name, (position, right, up) in poses.items():
-        axes = " ".join(f"{value:.9g}" for value in (*right, *up))
-        place = " ".join(f"{value:.9g}" for value in position)
-        ET.SubElement(world, "camera", name=name, pos=place, xyaxes=axes, fovy=f"{FOVY_DEG:g}")
-    tree.write(mjcf)
-    return tuple(poses)
+    return tree, world
+
+
+def _add(world: ET.Element, name: str, position: Array, right: Array, up: Array, fovy_deg: float) -> None:
+    place, axes = (" ".join(f"{value:.9g}" for value in values) for values in (position, (*right, *up)))
+    ET.SubElement(world, "camera", name=name, pos=place, xyaxes=axes, fovy=f"{fovy_deg:g}")
 
 
 def _poses(base: Pose, bodies: Sequence[SceneBody]) -> dict[str, tuple[Array, Array, Array]]:

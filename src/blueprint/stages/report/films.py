@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,13 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from blueprint.backends.cameras_mjcf import with_camera
 from blueprint.backends.protocols import Renderer
-from blueprint.core.errors import IntegrityError
 from blueprint.formats.video.coding import color_writer
 from blueprint.formats.video.frames import VideoFrames, write_strip
 from blueprint.model.artifacts import Episodes, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord
 from blueprint.stages.report import pictures
+
+Array = NDArray[np.float64]
 
 # kinds of task, most to see first
 TELLING = (
@@ -102,8 +103,8 @@ def copy_episode(recording: Recording, index: int, folder: Path) -> None:
 def draw_film(
     renderer: Renderer,
     workcell: Workcell,
-    eye: NDArray[np.float64],
-    qpos: NDArray[np.float64],
+    eye: Array,
+    qpos: Array,
     fps: int,
     size: tuple[int, int],
     folder: Path,
@@ -113,7 +114,8 @@ def draw_film(
     eye: (3,) where the capture's camera stood [m]: the film looks from that side, since it was really seen
     """
     model = folder / "film.xml"
-    model.write_text(with_film_camera(workcell, eye, size[0] / size[1]))
+    view = film_view(workcell, eye, size[0] / size[1])
+    model.write_text(with_camera(workcell.path(workcell.mjcf), FILM_CAMERA, *view, FILM_FOVY_DEG))
     frames = renderer.render(model, qpos, (FILM_CAMERA,), *size, depth=False, segmentation=False)
     middle = len(qpos) // 2
     with color_writer(folder / "film.mp4", width=size[0], height=size[1], fps=fps, crf=24) as writer:
@@ -124,17 +126,8 @@ def draw_film(
     model.unlink()
 
 
-def with_film_camera(workcell: Workcell, eye: NDArray[np.float64], aspect: float) -> str:
-    """The workcell's MJCF with one more camera; its files are named by absolute paths."""
-    source = workcell.path(workcell.mjcf)
-    tree = ET.parse(source)
-    root = tree.getroot()
-    compiler, world = root.find("compiler"), root.find("worldbody")
-    if world is None:
-        raise IntegrityError(f"{source} has no worldbody element", "run the workcell stage again")
-    compiler = ET.SubElement(root, "compiler") if compiler is None else compiler
-    for attribute in ("meshdir", "texturedir"):
-        compiler.set(attribute, str(source.parent / compiler.get(attribute, "")))
+def film_view(workcell: Workcell, eye: Array, aspect: float) -> tuple[Array, Array, Array]:
+    """Position, right and up of a camera that has robot and objects in view, from the side of `eye` (3,)."""
     base = np.array(workcell.robot.base.position)
     stands = np.array([base, base + np.array([0, 0, ROBOT_HEIGHT]), *(body.pose.position for body in workcell.bodies)])
     target = (stands.min(axis=0) + stands.max(axis=0)) / 2
@@ -150,13 +143,4 @@ def with_film_camera(workcell: Workcell, eye: NDArray[np.float64], aspect: float
     half = np.deg2rad(FILM_FOVY_DEG) / 2
     distance = radius * FILM_FILL / np.sin(min(half, np.arctan(aspect * np.tan(half))))
     right = np.array([-back[1], back[0], 0.0]) / np.cos(up)
-    axes = np.concatenate([right, np.cross(back, right)])
-    ET.SubElement(
-        world,
-        "camera",
-        name=FILM_CAMERA,
-        fovy=str(FILM_FOVY_DEG),
-        pos=" ".join(f"{x:.5f}" for x in target + distance * back),
-        xyaxes=" ".join(f"{x:.6f}" for x in axes),
-    )
-    return ET.tostring(root, encoding="unicode")
+    return target + distance * back, right, np.cross(back, right)
