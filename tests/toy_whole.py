@@ -14,7 +14,7 @@ from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.core.artifact import Artifact
 from blueprint.core.files import write_json
 from blueprint.core.store import RECEIPT_FILE, FileRecord, KeyParts, Receipt, describe_files, digest_files
-from blueprint.model.artifacts import Capture, Episodes
+from blueprint.model.artifacts import Capture, Episodes, Library
 from blueprint.model.capture import Frame
 from blueprint.model.episode import Check
 from blueprint.stages.dataset import DatasetConfig, dataset
@@ -34,6 +34,7 @@ def make_all(folder: Path) -> Made:
         made[name] = make(folder / name)
     made["workcell"] = toy_episodes.make_workcell(folder / "workcell")
     made["taskset"] = toy_episodes.make_taskset(folder / "taskset")
+    made["library"] = Library().save(folder / "library")
     for name in ("licences", "episodes"):
         (folder / name).mkdir()
     made["licences"] = licences.function(
@@ -65,8 +66,12 @@ def make_all(folder: Path) -> Made:
         "workcell": ("simscene",),
         "taskset": ("workcell",),
     }
-    inputs |= {"licences": ("capture", "reconstruction", "articulation", "physics", "workcell", "taskset")}
-    inputs |= {"episodes": ("workcell", "taskset"), "recording": ("workcell", "episodes")}
+    inputs |= {"licences": ("capture", "reconstruction", "articulation", "physics", "workcell", "taskset", "library")}
+    inputs |= {
+        "library": ("physics",),
+        "episodes": ("workcell", "taskset", "library"),
+        "recording": ("workcell", "episodes"),
+    }
     inputs |= {"quality": ("episodes", "recording"), "dataset": ("recording", "licences")}
     for name in ("capture", *inputs):
         write_receipt(name, made, inputs.get(name, ()))

@@ -9,6 +9,7 @@ from blueprint.stages.capture import capture
 from blueprint.stages.certificate import certificate
 from blueprint.stages.dataset import dataset
 from blueprint.stages.episodes import episodes
+from blueprint.stages.library import library
 from blueprint.stages.licences import licences
 from blueprint.stages.physics import physics
 from blueprint.stages.quality import quality
@@ -28,6 +29,7 @@ STAGES: tuple[Stage, ...] = (
     simscene,
     workcell,
     tasks,
+    library,
     licences,
     episodes,
     recording,

@@ -11,7 +11,8 @@ import pytest
 import toy_episodes
 from blueprint import verify
 from blueprint.backends.reconstruction.checkpoints import MODELS, UNKNOWN
-from blueprint.model.artifacts import Articulation, Capture, Licences, Physics, Reconstruction
+from blueprint.model.artifacts import Articulation, Capture, Library, Licences, Physics, Reconstruction
+from blueprint.model.library import LibraryAsset
 from blueprint.model.scene import ObjectAsset
 from blueprint.stages.licences import PERMISSIVE, judged, licences
 
@@ -30,6 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         "physics": Physics.model_construct().bind(folder),
         "workcell": toy_episodes.make_workcell(folder / "workcell"),
         "taskset": toy_episodes.make_taskset(folder / "taskset"),
+        "library": Library(),
     }
 
 
@@ -96,6 +98,19 @@ def test_a_capture_of_unclear_terms_leaves_the_whole_unknown(made: Made, tmp_pat
         made, tmp_path, capture=capture, articulation=made["articulation"].model_copy(update={"objects": things})
     )
     assert [use for _, use in found(given, "asset")] == ["unknown"]
+
+
+@pytest.mark.parametrize(("licence", "whole"), [("CC-BY-4.0", "yes"), ("", "unknown"), ("CC-BY-NC-4.0", "no")])
+def test_what_may_stand_in_an_episode_has_a_row_on_its_own_terms(
+    made: Made, tmp_path: Path, licence: str, whole: str
+) -> None:
+    asset = {"name": "shop_mug", "source": "shop", "licence": licence}
+    other = {"name": "shop_sofa", "source": "shop", "licence": "all rights reserved"}
+    both = tuple(LibraryAsset.model_construct(None, **one) for one in (asset, other))
+    library = Library.model_construct(assets=both, similar={"box": {"shop_mug": None}})
+    result = of(made, tmp_path, library=library)
+    assert found(result, "asset") == [("1 models: shop_mug", whole)]
+    assert result.commercial_use == whole
 
 
 @pytest.mark.parametrize("model", MODELS)

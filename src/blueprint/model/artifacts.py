@@ -1,8 +1,9 @@
 """The data flow of the product on one page: every artifact, in the order in which it is made.
 
     Source -> Capture -> Reconstruction -> Assets -> Articulation -> Physics -> SimScene -> Workcell -> TaskSet
-    TaskSet -> Episodes ;  (Workcell, Episodes) -> Recording -> Dataset -> Certificate -> Report
-    (Capture ... TaskSet) -> Licences ;  (Recording, Episodes) -> Quality ;  both -> Certificate
+    (Physics, other scenes) -> Library ;  (TaskSet, Library) -> Episodes
+    (Workcell, Episodes) -> Recording -> Dataset -> Certificate -> Report
+    (Capture ... TaskSet, Library) -> Licences ;  (Recording, Episodes) -> Quality ;  both -> Certificate
 
 File names below are relative to the artifact's folder (`Artifact.path`).
 """
@@ -27,6 +28,7 @@ from blueprint.model.certificate import (
     Suitability,
 )
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode, RecordedInstance
+from blueprint.model.library import LibraryAsset, Likeness
 from blueprint.model.movers import AnyMover
 from blueprint.model.packs import Pack, Stream
 from blueprint.model.quality import Diversity, EpisodeQuality, Term
@@ -189,6 +191,17 @@ class TaskSet(Artifact):
     refused: dict[str, str]
 
 
+class Library(Artifact):
+    """Assets that may take the place of captured objects. Files: NAME/visual.obj, texture.png, 000.obj ... (colliders).
+
+    similar: captured object -> name of an asset -> how like it is; refused: why others are not
+    """
+
+    assets: tuple[LibraryAsset, ...] = ()
+    similar: dict[str, dict[str, Likeness]] = Field(default_factory=dict)
+    refused: dict[str, str] = Field(default_factory=dict)
+
+
 class Licences(Artifact):
     """Terms of all that the data is made from. commercial_use: no if any forbids it, unknown if any is unknown."""
 
@@ -205,6 +218,7 @@ class Episodes(Artifact):
       state (T, 8) float32: arm joints [rad], gripper opening [m]; action (T, 8) float32: targets for the next frame
       segment (T,) int8: skill segment of each frame, named in `segments`
       contacts: bodies in contact (K, 3) int32 (frame, body a, body b), force (K,) [N]
+    refused_swaps: model, body and asset -> why that asset cannot stand in its place
     """
 
     fps: int
@@ -212,6 +226,7 @@ class Episodes(Artifact):
     segments: tuple[str, ...]
     state_names: tuple[str, ...]
     episodes: tuple[EpisodeRecord, ...]
+    refused_swaps: dict[str, str] = Field(default_factory=dict)
 
     def model(self, record: EpisodeRecord, workcell: Workcell) -> Path:
         """The MJCF that a record's states belong to."""

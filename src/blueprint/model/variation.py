@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from blueprint.core.artifact import Model
+from blueprint.model.library import Swap
 from blueprint.model.movers import AnyMover
 from blueprint.model.spatial import Vec3
 
@@ -102,6 +103,7 @@ class Variation(Model):
 
     seed: numbers from which it was drawn (settings, purpose, episode); start: (nq,) the settled start [m, rad]
     absent: bodies that are taken out; scaled: body -> factor on its size, for a similar one in its place
+    swapped: body -> the asset that stands in its place; passed: models in which the task found no way, and why
     mjcf: the model with these changes, a file of `Episodes`; None = the workcell's own
     movers: what moves by itself, and how
     """
@@ -111,6 +113,8 @@ class Variation(Model):
     physics: PhysicsDraw | None = None
     absent: tuple[str, ...] = ()
     scaled: dict[str, float] = Field(default_factory=dict)
+    swapped: dict[str, Swap] = Field(default_factory=dict)
+    passed: dict[str, str] = Field(default_factory=dict)
     mjcf: str | None = None
     injected: Injected | None = None
     movers: tuple[AnyMover, ...] = ()

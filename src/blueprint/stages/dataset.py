@@ -117,9 +117,13 @@ def _record_of(records: dict[int, EpisodeRecord], recorded: RecordedEpisode) -> 
 
 
 def _instructions(taskset: TaskSet, used: list[EpisodeRecord]) -> tuple[str, ...]:
-    """The texts of the tasks that have an episode, in the order of the task set; equal texts are one task."""
+    """The texts of the tasks that have an episode, in the order of the task set; equal texts are one task. Then those
+    of tasks that were worded anew, since other things stand in the place of captured ones.
+    """
     wanted = {record.task.instruction for record in used}
     known = [task.instruction for task in taskset.tasks if task.instruction in wanted]
+    ids = {task.id for task in taskset.tasks}
+    known += [r.task.instruction for r in used if r.variation and r.variation.swapped and r.task.id in ids]
     if missing := wanted - set(known):
         raise IntegrityError(f"episodes of tasks that are not in the task set: {', '.join(sorted(missing))}")
     return tuple(dict.fromkeys(known))
@@ -128,6 +132,7 @@ def _instructions(taskset: TaskSet, used: list[EpisodeRecord]) -> tuple[str, ...
 def _subtasks(workcell: Workcell, episodes: Episodes, recorded: RecordedEpisode, record: EpisodeRecord) -> list[str]:
     """What the robot does, of every frame; a task of several steps does not tell which object it is about."""
     texts = {body.name: body.text for body in workcell.bodies}
+    texts |= {name: swap.text for name, swap in (record.variation.swapped if record.variation else {}).items()}
     about = texts.get(record.task.object, "") if not record.task.goal.steps else ""
     with np.load(episodes.path(states_of(recorded, record)), allow_pickle=False) as arrays:
         return [subtask(episodes.segments[value], about) for value in arrays["segment"]]

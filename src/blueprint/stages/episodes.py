@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +23,9 @@ from blueprint.core.artifact import Config
 from blueprint.core.errors import InfeasibleError, SettingsError
 from blueprint.core.execute import map_items
 from blueprint.core.stage import stage
-from blueprint.model.artifacts import Episodes, TaskSet, Workcell
+from blueprint.model.artifacts import Episodes, Library, TaskSet, Workcell
 from blueprint.model.episode import Attempt, EpisodeRecord
+from blueprint.model.library import Swap
 from blueprint.model.movers import AnyMover
 from blueprint.model.task import Task
 from blueprint.model.variation import Injected, Level, Variation
@@ -42,6 +43,7 @@ Array = NDArray[np.float64]
 RECORD_FILE, STATES_FILE, MODELS = "record.json", "states.npz", "models"
 STARTS_TRIED = 10  # variations of the start, until one is found from which the task can be planned
 EPISODE_S = 1200.0  # far more than the slowest seen on a busy machine: beyond it, something hangs
+EMPTY = Library()
 WIDER = 0.3  # by how much of the jitter each next variation is wider: what stands crammed needs room
 
 
@@ -49,7 +51,7 @@ class Vary(Config):
     """What differs from episode to episode, beside where objects start: each `none`, `low`, `medium` or `high`.
 
     physics: masses, frictions, joint damping, within the ranges of the scene's bodies
-    objects: which other objects are there, and their sizes (2, 4 or 8 sets); goals: where regions are
+    objects: which others are there, their sizes, things of the library in their places (2, 4, 8 sets); goals: regions
     """
 
     physics: Level = "none"
@@ -85,22 +87,24 @@ class EpisodesConfig(Config):
 class Plan:
     """What all episodes share, made once and inherited by the processes that run them.
 
-    settings: the scene with each set of objects, as captured first; wording: what instructions say of places
+    settings: the scene with each set of objects, as captured first; refused: assets that cannot stand in a set, and why
     """
 
     settings: tuple[Setting, ...]
-    wording: Wording
     cfg: EpisodesConfig
     movers: tuple[AnyMover, ...] = ()
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """mjcf: its file of the artifact, None = the workcell's."""
+    """mjcf: its file of the artifact, None = the workcell's; swaps: what stands in the place of captured objects."""
 
     objects: ObjectSet
     scene: TaskScene
+    wording: Wording
     mjcf: str | None = None
+    swaps: dict[str, Swap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,12 +117,14 @@ class Start:
     variation: Variation
 
 
-@stage(version="4", timeout_s=48 * 3600.0)
-def episodes(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig, out: Path) -> Episodes:
+@stage(version="5", timeout_s=48 * 3600.0)
+def episodes(
+    workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig, out: Path, library: Library = EMPTY
+) -> Episodes:
     """Plan, simulate and judge. Raises InfeasibleError when not one episode succeeds."""
     from blueprint.skills.rollout import SEGMENTS
 
-    plan = _prepare(workcell, taskset, simulator, cfg, out)
+    plan = _prepare(workcell, taskset, library, simulator, cfg, out)
     items = [(f"{i:06d}", (i, taskset.tasks[i % len(taskset.tasks)])) for i in range(cfg.count)]
     folders = map_items(partial(_run_episode, plan), items, out / "episodes", what="episodes", timeout_s=EPISODE_S)
     records = tuple(EpisodeRecord.model_validate_json((folder / RECORD_FILE).read_bytes()) for folder in folders)
@@ -136,16 +142,20 @@ def episodes(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: Ep
         segments=SEGMENTS,
         state_names=workcell.state_names,
         episodes=records,
+        refused_swaps=plan.refused,
     )
 
 
-def _prepare(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig, out: Path) -> Plan:
+def _prepare(
+    workcell: Workcell, taskset: TaskSet, library: Library, simulator: Simulator, cfg: EpisodesConfig, out: Path
+) -> Plan:
     """The scene as captured, and with every set of objects, its model written to `out`/models.
 
     Raises SettingsError for errors to make among people: neither was tried with the other.
     """
     from blueprint.skills.scene import TaskScene
-    from blueprint.skills.variation.object_sets import SETS, ObjectSet, draw_set, write_model
+    from blueprint.skills.variation.object_sets import SETS, ObjectSet, draw_set, write_set
+    from blueprint.skills.variation.swaps import draw_swaps, swaps_of
     from blueprint.skills.wording import Wording, viewers_right
 
     if workcell.movers and cfg.inject_errors:
@@ -163,14 +173,18 @@ def _prepare(workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: Ep
         simulator.open(scene.cell.file).close()  # compiled here, once: episodes inherit it
         return scene
 
-    settings = [Setting(ObjectSet(), scene_with(ObjectSet(), None))]
-    cell, rng = settings[0].scene.cell, np.random.default_rng([cfg.seed, 13])
-    for k in range(SETS[cfg.vary.objects]):
-        objects, file = draw_set(rng, cfg.vary.objects, cell, wanted & {*cell.objects}), f"{MODELS}/{k:03d}.xml"
+    captured = scene_with(ObjectSet(), None)
+    cell, right, level = captured.cell, viewers_right(captured.cell.model), cfg.vary.objects
+    settings, refused = [Setting(ObjectSet(), captured, Wording.of(captured, right))], dict[str, str]()
+    rng, swapping = (np.random.default_rng([cfg.seed, purpose]) for purpose in (13, 17))
+    for k in range(SETS[level]):
+        objects, file = draw_set(rng, level, cell, wanted & {*cell.objects}), f"{MODELS}/{k:03d}.xml"
         (out / MODELS).mkdir(exist_ok=True)
-        write_model(cell, objects, out / file)
-        settings.append(Setting(objects, scene_with(objects, out / file), file))
-    return Plan(tuple(settings), Wording.of(settings[0].scene, viewers_right(cell.model)), cfg, workcell.movers)
+        tried = draw_swaps(swapping, level, library, tuple(objects.scaled))
+        objects = write_set(cell, captured.table, objects, tried, library, simulator, out / file, refused)
+        scene = scene_with(objects, out / file)
+        settings.append(Setting(objects, scene, Wording.of(scene, right), file, swaps_of(objects.swapped, library)))
+    return Plan(tuple(settings), cfg, workcell.movers, refused)
 
 
 # ------------------------------------------------------------------ one episode
@@ -229,24 +243,32 @@ def _start(plan: Plan, task: Task, index: int, rng: np.random.Generator) -> tupl
     seed = (plan.cfg.seed, 11, index)
     drawn = np.random.default_rng(seed)
     errs = drawn.uniform() < plan.cfg.inject_errors
-    kept: Start | None = None
-    for setting in _settings(plan, task, drawn):
-        start = _drawn(plan, setting, task, seed, drawn)
+    kept, passed = None, dict[str, str]()
+    for setting, asked in _settings(plan, task, drawn):
+        start = _drawn(plan, setting, asked, seed, drawn)
         start, ways = _settled(plan, start, rng)
         kept = start or kept
         first = next(ways, None)
         if start is not None and first is not None:
+            start = replace(start, variation=start.variation.model_copy(update={"passed": passed}))
             ways = _and_more(start, itertools.chain([first], ways), rng)
             return _erring(start, ways, drawn, rng) if errs else (start, ways)
+        if setting.mjcf and setting.swaps:
+            passed[setting.mjcf] = "no start stands still" if start is None else _why_none(start.task, start)
     return kept, iter(())
 
 
-def _settings(plan: Plan, task: Task, drawn: np.random.Generator) -> list[Setting]:
-    """The sets of objects that hold what the task needs, in random order; last, what was captured."""
+def _settings(plan: Plan, task: Task, drawn: np.random.Generator) -> Iterator[tuple[Setting, Task]]:
+    """The sets that hold what the task needs, in random order, the task in their words; last, what was captured."""
+    from blueprint.skills.variation.swaps import reworded
+
     named = {name for step in task.steps for name in (step.object, step.goal.target)}
     captured, *others = plan.settings
     order = drawn.permutation(len(others)).tolist()
-    return [*(others[k] for k in order if not named & {*others[k].objects.absent}), captured]
+    for setting in (others[k] for k in order if not named & {*others[k].objects.absent}):
+        if (asked := reworded(task, captured.wording, setting.wording, setting.swaps)) is not None:
+            yield setting, asked
+    yield captured, task
 
 
 def _drawn(plan: Plan, setting: Setting, task: Task, seed: tuple[int, ...], drawn: np.random.Generator) -> Start:
@@ -260,10 +282,11 @@ def _drawn(plan: Plan, setting: Setting, task: Task, seed: tuple[int, ...], draw
         physics=draw_physics(drawn, vary.physics, scene.cell.model, scene.bodies.values(), fingers),
         absent=setting.objects.absent,
         scaled=setting.objects.scaled,
+        swapped=setting.swaps,
         mjcf=setting.mjcf,
         movers=_movers(plan, scene, drawn),
     )
-    return Start(scene, draw_goal(drawn, vary.goals, scene, task, plan.wording), scene.cell.home_qpos, variation)
+    return Start(scene, draw_goal(drawn, vary.goals, scene, task, setting.wording), scene.cell.home_qpos, variation)
 
 
 def _movers(plan: Plan, scene: TaskScene, drawn: np.random.Generator) -> tuple[AnyMover, ...]:

@@ -13,7 +13,16 @@ from pathlib import Path
 
 from blueprint import verify
 from blueprint.core.stage import stage
-from blueprint.model.artifacts import Articulation, Capture, Licences, Physics, Reconstruction, TaskSet, Workcell
+from blueprint.model.artifacts import (
+    Articulation,
+    Capture,
+    Library,
+    Licences,
+    Physics,
+    Reconstruction,
+    TaskSet,
+    Workcell,
+)
 from blueprint.model.certificate import Commercial, LicensedInput
 from blueprint.stages.physics.estimating import RECORD
 from blueprint.stages.tasks import PROPOSALS
@@ -39,7 +48,7 @@ OWN = LicensedInput(
 )  # fmt: skip
 
 
-@stage(version="1")
+@stage(version="2")
 def licences(
     capture: Capture,
     reconstruction: Reconstruction,
@@ -47,12 +56,14 @@ def licences(
     physics: Physics,
     workcell: Workcell,
     taskset: TaskSet,
+    library: Library,
     out: Path,
 ) -> Licences:
     """One row per input. What left no mark in the artifacts (a service that was asked and not followed) has none."""
     inputs = (
         _row("capture", capture.name, capture.licence, capture.origin or "origin not stated"),
         *_given(capture, articulation),
+        *_swapped_in(library),
         *_checkpoints(reconstruction),
         *_services(articulation, physics, taskset),
         *(_row("robot", arm.title, arm.licence, arm.source) for arm in {a.name: a for a in workcell.robots}.values()),
@@ -83,6 +94,14 @@ def _given(capture: Capture, articulation: Articulation) -> Iterator[LicensedInp
     if names:
         said = f"{len(names)} models: {', '.join(names)}"[:200]
         yield _row("asset", said, capture.licence, "came with the capture, on its terms")
+
+
+def _swapped_in(library: Library) -> Iterator[LicensedInput]:
+    """Things of the library that are like something captured: any of them may stand in an episode."""
+    like = {name for some in library.similar.values() for name in some}
+    for source, licence in dict.fromkeys((a.source, a.licence) for a in library.assets if a.name in like):
+        names = [a.name for a in library.assets if a.name in like and (a.source, a.licence) == (source, licence)]
+        yield _row("asset", f"{len(names)} models: {', '.join(names)}"[:200], licence, f"library.sources: {source}")
 
 
 def _checkpoints(reconstruction: Reconstruction) -> Iterator[LicensedInput]:

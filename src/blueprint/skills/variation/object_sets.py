@@ -1,4 +1,4 @@
-"""Other sets of objects in the same workcell: some are not there, some are a similar one of another size.
+"""Other sets of objects in the same workcell: some are not there, some are of another size, some are other things.
 
 What is not there keeps its body and its place in qpos, without geometry: states, segmentation and names mean the same
 in every set, but nothing is seen, touched or simulated of it.
@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from blueprint.model.artifacts import Workcell
+from blueprint.backends.protocols import Simulator
+from blueprint.model.artifacts import Library, Workcell
+from blueprint.model.library import LibraryAsset
 from blueprint.model.scene import SceneBody
 from blueprint.model.variation import SHARE, Level
 from blueprint.skills.cell import Cell
 from blueprint.skills.placement import footprint, height_range, outline_gap
+from blueprint.skills.variation.swaps import rest_pose, standing, swapped_body, why_not_there, write_swapped
 
 if TYPE_CHECKING:
     import mujoco
+
+Array = NDArray[np.float64]
 
 SETS: dict[Level, int] = {"none": 0, "low": 2, "medium": 4, "high": 8}
 ABSENT = 0.5  # share of the objects that are not there, at level `high`
@@ -32,15 +38,23 @@ RESTS_ON_M = 0.01  # what starts this high above the table lies on something
 
 @dataclass(frozen=True)
 class ObjectSet:
-    """absent: bodies that are not there; scaled: body -> factor on its size, its density unchanged."""
+    """absent: bodies that are not there; scaled: body -> factor on its size, its density unchanged.
+
+    swapped: body -> what stands in its place
+    """
 
     absent: tuple[str, ...] = ()
     scaled: dict[str, float] = field(default_factory=dict)
+    swapped: dict[str, LibraryAsset] = field(default_factory=dict)
 
     def workcell(self, captured: Workcell) -> Workcell:
         """The workcell's description with these objects; its files are still those of the captured one."""
-        bodies = tuple(_resized(body, self.scaled) for body in captured.bodies if body.name not in self.absent)
-        return captured.model_copy(update={"bodies": bodies})
+        there = (body for body in captured.bodies if body.name not in self.absent)
+        bodies = (
+            swapped_body(body, self.swapped[body.name]) if body.name in self.swapped else _resized(body, self.scaled)
+            for body in there
+        )
+        return captured.model_copy(update={"bodies": tuple(bodies)})
 
 
 def draw_set(rng: np.random.Generator, level: Level, cell: Cell, wanted: Iterable[str]) -> ObjectSet:
@@ -68,14 +82,62 @@ def carrying(cell: Cell) -> set[str]:
     }
 
 
-def write_model(cell: Cell, chosen: ObjectSet, file: Path) -> None:
-    """The workcell's MJCF with another set of objects, its assets (linked, else copied) beside it."""
+def write_set(
+    cell: Cell,
+    table: Array,
+    chosen: ObjectSet,
+    swaps: Mapping[str, tuple[str, ...]],
+    library: Library,
+    simulator: Simulator,
+    file: Path,
+    refused: dict[str, str],
+) -> ObjectSet:
+    """Write the set's model with the first of each body's `swaps` that can stand there, at rest.
+
+    table: (K, 2) outline. Returns the set as written; adds to `refused` why an asset cannot stand there.
+    """
+    left = {
+        name: [asset for some in names for asset in library.assets if asset.name == some]
+        for name, names in swaps.items()
+    }
+    while True:
+        swapped = {name: some[0] for name, some in left.items() if some}
+        scaled = {name: factor for name, factor in chosen.scaled.items() if name not in swapped}
+        now = replace(chosen, swapped=swapped, scaled=scaled)
+        home = cell.home_qpos
+        write_model(
+            cell, now, file, library, {name: rest_pose(a, cell.pose(home, name)) for name, a in swapped.items()}
+        )
+        if not swapped:
+            return now
+        there = tuple(name for name in cell.objects if name not in now.absent)
+        other = Cell.load(file, cell.robots or cell.robot, there)
+        qpos = other.home_qpos
+        for name in swapped:
+            qpos = other.with_pose(qpos, name, standing(cell, other, name))
+        settled, faults = why_not_there(cell, other, table, simulator, qpos, [*swapped])
+        if not faults:
+            write_model(cell, now, file, library, {name: other.pose(settled, name) for name in swapped})
+            return now
+        for name, why in faults.items():
+            refused[f"{file.stem}: {name} <- {left[name].pop(0).name}"] = why
+
+
+def write_model(
+    cell: Cell, chosen: ObjectSet, file: Path, library: Library | None = None, poses: Mapping[str, Array] | None = None
+) -> None:
+    """The workcell's MJCF with another set of objects, its assets (linked, else copied) beside it.
+
+    library, poses: of what is swapped, and where it stands (4, 4)
+    """
     import mujoco
 
     assets = cell.file.parent / "assets"
     if assets.is_dir() and not (file.parent / "assets").exists():
         shutil.copytree(assets, file.parent / "assets", copy_function=_link)
-    spec: Any = mujoco.MjSpec.from_file(str(cell.file))
+    if library is not None and chosen.swapped:
+        write_swapped(cell.file, chosen.swapped, library, poses or {}, file)
+    spec: Any = mujoco.MjSpec.from_file(str(file if chosen.swapped else cell.file))
     lift = {}
     for name, factor in chosen.scaled.items():
         low = height_range(cell, name, cell.pose(cell.home_qpos, name))[0]
@@ -89,6 +151,9 @@ def write_model(cell: Cell, chosen: ObjectSet, file: Path) -> None:
         qpos = np.array(key.qpos, dtype=float)
         for name, dz in lift.items():
             qpos[cell.object_qpos[name] + 2] += dz
+        for name in chosen.swapped:
+            at = cell.object_qpos[name]
+            qpos[at : at + 7] = [*spec.body(name).pos, *spec.body(name).quat]
         key.qpos = qpos.tolist()
     spec.compile()
     file.write_text(spec.to_xml())

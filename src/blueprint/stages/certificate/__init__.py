@@ -22,6 +22,7 @@ from blueprint.model.artifacts import (
     Certificate,
     Dataset,
     Episodes,
+    Library,
     Licences,
     Physics,
     Quality,
@@ -47,6 +48,7 @@ ORDER = (
     "simscene",
     "workcell",
     "taskset",
+    "library",
     "licences",
     "episodes",
     "recording",
@@ -83,6 +85,7 @@ def certificate(
     simscene: SimScene,
     workcell: Workcell,
     taskset: TaskSet,
+    library: Library,
     licences: Licences,
     episodes: Episodes,
     recording: Recording,
@@ -94,8 +97,8 @@ def certificate(
     """Raises IntegrityError when a receipt is missing, a file is not what its receipt says, or the artifacts are not
     of one lineage. A failed check is no error: it is written down and lowers the suitability."""
     made: tuple[Artifact, ...] = (
-        capture, reconstruction, assets, articulation, physics, simscene, workcell, taskset, licences, episodes,
-        recording, quality, dataset,
+        capture, reconstruction, assets, articulation, physics, simscene, workcell, taskset, library, licences,
+        episodes, recording, quality, dataset,
     )  # fmt: skip
     receipts = {name: verified_receipt(artifact) for name, artifact in zip(ORDER, made, strict=True)}
     require_one_lineage(receipts)

@@ -65,14 +65,15 @@ def sharpness(picture: NDArray[np.uint8]) -> float:
 
 def _in_view(recording: Recording, track: CameraTrack, name: str, chosen: list[int]) -> NDArray[np.bool_]:
     """(len(chosen),) whether the camera's labels show the object; False where there are none."""
-    value = next((v for v, known in recording.segment_names.items() if known == name), None)
-    if track.segmentation is None or value is None:
+    values = [v for v, known in recording.segment_names.items() if known == name]
+    if track.segmentation is None or not values:
         return np.zeros(len(chosen), dtype=bool)
     path, wanted = recording.path(track.segmentation), set(chosen)
     if path.suffix == ".npz":
-        value = [instance.name for instance in recording.instances].index(name)
+        kinds = enumerate(instance.name for instance in recording.instances)
+        values = [v for v, known in kinds if known.partition(":")[0] == name]  # or what stands in its place
         with np.load(path, allow_pickle=False) as arrays:
             labels = arrays["instance"][chosen]
     else:
         labels = [labels for k, labels in enumerate(decode_gray(path)) if k in wanted]
-    return np.array([float((frame == value).mean()) > SEEN for frame in labels])
+    return np.array([float(np.isin(frame, values).mean()) > SEEN for frame in labels])

@@ -104,7 +104,7 @@ class Session:
     vectors: dict[str, tuple[str, ...]]
 
 
-@stage(version="2", timeout_s=24 * 3600.0)
+@stage(version="3", timeout_s=24 * 3600.0)
 def recording(workcell: Workcell, episodes: Episodes, renderer: Renderer, cfg: RecordingConfig, out: Path) -> Recording:
     """Replay states to pictures and signals. Raises InfeasibleError when no episode succeeded."""
     chosen = [episode for episode in episodes.episodes if episode.success]
@@ -116,7 +116,7 @@ def recording(workcell: Workcell, episodes: Episodes, renderer: Renderer, cfg: R
     if cfg.looks > 1 and cfg.look == "none":
         raise InputError(f"recording.looks = {cfg.looks} equal ones", "set recording.look: low, medium or high")
     cameras = chosen_cameras(workcell, cfg.cameras)
-    labels, vectors = labels_of(workcell), motion.vector_names(workcell, cfg.streams)
+    labels, vectors = labels_of(workcell, episodes.episodes), motion.vector_names(workcell, cfg.streams)
     session = Session(workcell, episodes, renderer, cfg, cameras, labels, vectors)
     model = workcell.path(workcell.mjcf)
     # compiles the model here, once: the forked children inherit it
@@ -263,6 +263,8 @@ def _draw_pictures(
 ) -> tuple[list[Track], dict[str, str]]:
     """The tracks of all cameras, closed, and the side files of their views."""
     cfg, labels, streams = session.cfg, session.labels, session.cfg.streams
+    if drawing.record.variation is not None and drawing.record.mjcf is not None:
+        labels = labels.in_set(model, drawing.record.variation.swapped)
     names = [track_name(camera) for camera in session.cameras]
     values = values_of(labels, replay.bodies).astype(np.uint16)
     bodies = in_place(replay.body_poses, values.astype(np.int64), len(labels.bodies))

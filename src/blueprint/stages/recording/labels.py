@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.backends.anatomy_mujoco import Anatomy, anatomy
 from blueprint.model.artifacts import Workcell
-from blueprint.model.episode import RecordedInstance
+from blueprint.model.episode import EpisodeRecord, RecordedInstance
+from blueprint.model.library import Swap
 
 Array = NDArray[np.float64]
 BACKGROUND = "background"
@@ -35,9 +38,22 @@ class Labels:
         kinds = [self.instances[i] for i in self.instance]
         return [b for b, kind in enumerate(kinds) if kind.thing and kind.category != ROBOT and b in self.points]
 
+    def in_set(self, model: Path, swapped: Mapping[str, Swap]) -> Labels:
+        """Those of an episode with another set of objects, of MJCF file `model`: other instances and hulls."""
+        found, names = anatomy(model), [kind.name for kind in self.instances]
+        instance = self.instance.copy()
+        for body, swap in swapped.items():
+            instance[self.instance == names.index(body)] = names.index(_name(body, swap))
+        category = np.array([self.categories.index(self.instances[i].category) for i in instance], np.uint16)
+        points = {self.bodies.index(found.names[body]): hull for body, hull in found.points.items()}
+        return replace(self, instance=instance, category=category, points=points)
 
-def labels_of(workcell: Workcell) -> Labels:
-    """An object and its moving parts are one instance, of its category or else its name; each arm is one."""
+
+def labels_of(workcell: Workcell, records: Iterable[EpisodeRecord] = ()) -> Labels:
+    """An object and its moving parts are one instance, of its category or else its name; each arm is one.
+
+    What stands in the place of an object in one of the records is an instance of its own: OBJECT:ASSET.
+    """
     found = anatomy(workcell.path(workcell.mjcf))
     kinds = {body.name: body.category or body.text for body in workcell.bodies}
     kinds |= {mover.name: "person" if mover.kind == "person" else mover.name for mover in workcell.movers}
@@ -56,10 +72,17 @@ def labels_of(workcell: Workcell) -> Labels:
             category = ROBOT if root in arms else kinds.get(name) or name
             of_root[root] = len(instances)
             instances.append(RecordedInstance(name=name, category=category, thing=root in arms or name in kinds))
+    swaps = {_name(b, s): s for r in records if r.variation for b, s in r.variation.swapped.items()}
+    for name, swap in sorted(swaps.items()):
+        instances.append(RecordedInstance(name=name, category=swap.category or swap.text, thing=True))
     categories = tuple(dict.fromkeys(instance.category for instance in instances))
     instance = np.array([of_root[root] for root in found.roots.tolist()], np.uint16)
     category = np.array([categories.index(instances[i].category) for i in instance], np.uint16)
     return Labels(found.names, tuple(instances), categories, instance, category, found.points)
+
+
+def _name(body: str, swap: Swap) -> str:
+    return f"{body}:{swap.asset}"
 
 
 def _root_of(found: Anatomy, body: str) -> int:
