@@ -1,4 +1,8 @@
-"""A hand guided by where the thing in it is: what grasp and servos are off by is taken out while it moves."""
+"""A hand guided by where the thing in it is: what grasp and servos are off by is taken out while it moves.
+
+It is looked at, and told where to go, at 15 Hz, whatever the rate of the frames; between, its way is averaged over one
+fifteenth of a second, so that accelerations are no higher than at 15 Hz.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
 from blueprint.geometry.transforms import rotation_angle
+from blueprint.skills.planning import motion
+from blueprint.skills.primitives import OPEN_S
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
 
@@ -17,6 +23,7 @@ Array = NDArray[np.float64]
 
 GAIN = 0.6  # share of an error that one command takes out
 ALIGNED_M, ALIGNED_RAD = 4e-5, 1e-3
+TICKS_HZ = 15
 
 
 class Guide:
@@ -25,16 +32,17 @@ class Guide:
     def __init__(self, rollout: Rollout, scene: TaskScene, name: str) -> None:
         import mujoco
 
-        self._rollout, self._cell, self._name = rollout, scene.cell, name
+        self._rollout, self._skills, self._cell, self._name = rollout, scene.skills, scene.cell, name
         self._data = mujoco.MjData(self._cell.model)
         self._joints = rollout.commanded
         self._tool = self._forward(self._joints)
+        self._latest = np.tile(self._joints, (self._frames(1) - 1, 1))
 
     def pose(self) -> Array:
         return self._cell.pose(self._rollout.qpos, self._name)
 
-    def step(self, wanted: Array, frames: int = 2) -> bool:
-        """So many frames towards it; whether it is there."""
+    def step(self, wanted: Array, ticks: int = 2) -> bool:
+        """So many fifteenths of a second towards it; whether it is there."""
         now = self.pose()
         off = np.eye(4)
         turn = Rotation.from_matrix(wanted[:3, :3] @ now[:3, :3].T).as_rotvec()
@@ -42,21 +50,42 @@ class Guide:
         off[:3, 3] = now[:3, 3] + GAIN * (wanted[:3, 3] - now[:3, 3]) - off[:3, :3] @ now[:3, 3]
         self._tool = off @ self._tool
         before, self._joints = self._joints, self._solved(self._tool, self._joints)
-        share = np.linspace(0.0, 1.0, frames + 1)[1:, None]
-        self._rollout.run("place", before + share * (self._joints - before), 0.0)
+        share = np.linspace(0.0, 1.0, self._frames(ticks) + 1)[1:, None]
+        self._follow("place", before + share * (self._joints - before), 0.0)
         now = self.pose()
         there = np.linalg.norm(now[:3, 3] - wanted[:3, 3]) < ALIGNED_M and rotation_angle(now, wanted) < ALIGNED_RAD
         return bool(there)
 
-    def out(self, height: float, steps: int) -> Array:
-        """(steps, n) configurations that raise the hand straight up by `height` [m]."""
+    def leave(self, opening: float, height: float) -> None:
+        """Let go, the fingers `opening` apart, raise the hand straight up by `height` [m], and rest."""
+        rollout, skills = self._rollout, self._skills
+        frames = max(2, round(OPEN_S * rollout.fps))
+        opened = np.linspace(self._cell.opening(rollout.qpos), opening, frames)
+        self._follow("release", np.tile(self._joints, (frames, 1)), opened)
+        rollout.run("retreat", motion.time_path(self._out(height), height, skills.slow, rollout.fps), opening)
+        skills.rest(rollout, opening)
+
+    def _out(self, height: float) -> Array:
+        """(9, n) configurations that raise the hand."""
         path, joints = [self._joints], self._joints
-        for share in np.linspace(0.0, 1.0, steps)[1:]:
+        for share in np.linspace(0.0, 1.0, 9)[1:]:
             T = self._tool.copy()
             T[2, 3] += share * height
             joints = self._solved(T, joints)
             path.append(joints)
         return np.array(path)
+
+    def _frames(self, ticks: int) -> int:
+        """At least as long as so many ticks."""
+        return -(-ticks * self._rollout.fps // TICKS_HZ)
+
+    def _follow(self, segment: str, joints: Array, opening: Array | float) -> None:
+        """Each command is the mean of a tick's configurations (K, n), the last ones of the call before among them."""
+        late = len(self._latest)
+        asked = np.concatenate([self._latest, joints])
+        self._latest = asked[len(asked) - late :]
+        means = np.array([asked[k : k + late + 1].mean(axis=0) for k in range(len(joints))])
+        self._rollout.run(segment, means, opening)
 
     def _forward(self, joints: Array) -> Array:
         import mujoco

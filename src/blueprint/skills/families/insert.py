@@ -24,7 +24,7 @@ from blueprint.skills.grasping.solids import solid
 from blueprint.skills.guiding import Guide, Rectangle, rectangle
 from blueprint.skills.placement import footprint, height_range, surface_height
 from blueprint.skills.planning import motion
-from blueprint.skills.primitives import OPEN_S, SkillError
+from blueprint.skills.primitives import SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
 
@@ -110,7 +110,7 @@ class Insertion(Grasped):
             return all(world.clear(at, self.approach.grasp.opening) for at in down)
 
     def run(self, rollout: Rollout) -> None:
-        skills, name, opening = self.scene.skills, self.task.object, self.approach.grasp.opening
+        skills, name = self.scene.skills, self.task.object
         skills.pick(rollout, name, self.approach)
         hole = self._hole(rollout.qpos)
         self._bring(rollout, hole)
@@ -121,12 +121,7 @@ class Insertion(Grasped):
             if guide.step(self._above(hole, HOVER_M)):
                 break
         self._lower(guide, hole)
-        width = skills.cell.opening(rollout.qpos)
-        frames = max(2, round(OPEN_S * rollout.fps))
-        rollout.hold("release", frames, np.linspace(width, opening, frames))
-        back = motion.time_path(guide.out(RETREAT_M, 9), RETREAT_M, skills.slow, rollout.fps)
-        rollout.run("retreat", back, opening)
-        skills.rest(rollout, opening)
+        guide.leave(self.approach.grasp.opening, RETREAT_M)
 
     def _hole(self, qpos: Array) -> Hole:
         target = self.task.goal.target

@@ -21,7 +21,7 @@ from blueprint.skills.guiding import GAIN, Guide, Rectangle, rectangle
 from blueprint.skills.mounting import edge_distance
 from blueprint.skills.placement import footprint, height_range, outline_gap
 from blueprint.skills.planning import motion
-from blueprint.skills.primitives import OPEN_S, SkillError
+from blueprint.skills.primitives import SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
 
@@ -110,7 +110,7 @@ class Wiping(Grasped):
         return True
 
     def run(self, rollout: Rollout) -> None:
-        skills, name, opening = self.scene.skills, self.task.object, self.approach.grasp.opening
+        skills, name = self.scene.skills, self.task.object
         skills.pick(rollout, name, self.approach)
         strokes = self._strokes()
         qpos = rollout.qpos
@@ -130,12 +130,7 @@ class Wiping(Grasped):
             if following is not None:
                 for spot, height in ((stroke[-1], HOP_M), (stroke[-1], HOP_M), (following[0], HOP_M)):
                     guide.step(self._at(spot, height))
-        width = skills.cell.opening(rollout.qpos)
-        frames = max(2, round(OPEN_S * rollout.fps))
-        rollout.hold("release", frames, np.linspace(width, opening, frames))
-        back = motion.time_path(guide.out(RETREAT_M, 9), RETREAT_M, skills.slow, rollout.fps)
-        rollout.run("retreat", back, opening)
-        skills.rest(rollout, opening)
+        guide.leave(self.approach.grasp.opening, RETREAT_M)
 
     def _touch_down(self, guide: Guide, rollout: Rollout, spot: Array) -> None:
         height = guide.pose()[2, 3] - self._at(spot, 0.0)[2, 3]
@@ -155,7 +150,7 @@ class Wiping(Grasped):
         turn = Rotation.from_matrix(wanted[:3, :3] @ now[:3, :3].T).as_rotvec()[2]
         wanted[:3, :3] = Rotation.from_rotvec([0.0, 0.0, turn]).as_matrix() @ now[:3, :3]  # the table levels it
         wanted[2, 3] = now[2, 3] + give
-        guide.step(wanted, frames=1)
+        guide.step(wanted, ticks=1)
 
     def _force(self, rollout: Rollout) -> float:
         """With which the table carries what is held [N]."""

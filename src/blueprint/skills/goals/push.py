@@ -22,7 +22,7 @@ NEARER_M = 0.04  # to a robot's base, by which a pull brings the thing
 PUSH_N = 60.0  # of the robot on a thing that is pushed
 CHATTER_M = 0.0005  # what slides under a hand leaves the table by less than that for a frame
 SLIDES_SHARE = 0.9  # of the frames in which it moves, a thing that is dragged bears on what it stands on
-MOVES_M = 0.003  # per frame: less is no motion
+MOVES_M_S = 0.045  # slower is no motion: 3 mm per frame at 15 Hz
 
 
 def findings(history: History, task: Task) -> Iterator[Finding]:
@@ -78,7 +78,8 @@ def _gripped(history: History, name: str) -> Iterator[Check]:
     """Every motion of the thing is made by a hand that holds it."""
     gripped = history.gripped(name)
     yield check("grip: frames held by both fingers", longest(gripped), ">=", HELD_FRAMES)
-    moving = np.append(np.linalg.norm(np.diff(history.position(name)[:, :2], axis=0), axis=1) > MOVES_M, False)
+    steps = np.linalg.norm(np.diff(history.position(name)[:, :2], axis=0), axis=1)
+    moving = np.append(steps > MOVES_M_S / history.evidence.fps, False)
     loose = float((moving & ~gripped).sum())
     yield check("grip: frames in which it moves by itself", loose, "==", 0.0)
     low = history.lowest(name) - history.lowest(name)[0] <= CHATTER_M
