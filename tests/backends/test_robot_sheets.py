@@ -9,12 +9,19 @@ import mujoco
 import numpy as np
 import pytest
 
+from blueprint.apps import settled
 from blueprint.backends.robots import mjcf as robot_mjcf
 from blueprint.backends.robots import registry as robots
 from blueprint.backends.robots.sheet import SHEETS, RobotSheet, arms_of, read_sheet, sheets, to_toml
 from blueprint.backends.robots.trial import pad_distance
+from blueprint.core import settings
 from blueprint.core.errors import BackendError, SettingsError
+from blueprint.core.run import Given, Job, key_parts
+from blueprint.core.store import Scene
+from blueprint.core.why import changes
+from blueprint.model.artifacts import Source
 from blueprint.skills.cell import Cell
+from blueprint.stages.workcell import workcell
 
 
 def test_every_sheet_of_ours_is_whole_and_says_where_its_limits_come_from() -> None:
@@ -46,6 +53,44 @@ def test_a_sheet_with_a_limit_too_few_is_refused(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text(text)
     with pytest.raises(SettingsError, match="velocity_rad_s has 6"):
         read_sheet(tmp_path / "own.toml")
+
+
+def test_a_changed_sheet_or_file_of_ones_own_robot_makes_the_workcell_anew_and_another_robots_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLUEPRINT_HOME", str(tmp_path / "home"))
+    sheet, files = tmp_path / "home/sheets/mine.toml", tmp_path / "home/robots/mine"
+    ours = sheets()["viperx_300s"]
+    assert isinstance(ours, RobotSheet)
+    text = to_toml(ours.model_dump(mode="json", exclude={"files"}) | {"name": "mine"})
+    for folder in (sheet.parent, files):
+        folder.mkdir(parents=True)
+    sheet.write_text(text)
+    (files / "arm.xml").write_text("<mujoco/>")
+    sheet.with_name("pair.toml").write_text('name = "pair"\ntitle = "two"\narms = ["mine", "franka_panda"]\n')
+    source = Source(location=str(tmp_path), digest="0")
+
+    def state(robot: str) -> tuple[dict[str, str], str, str]:
+        chosen = settings.load((workcell,), environ={}, sets=[f"workcell.robot={robot}"])
+        parts = key_parts(Job((workcell,), Given(source, "0"), Scene(tmp_path), chosen), workcell, {})
+        seen.append(parts)
+        return parts.tools, parts.key, settled.fingerprint("0", [], None, tmp_path, None)
+
+    seen: list = []
+    before = [state(robot) for robot in ("mine", "pair", "franka_panda", "nobody")]
+    assert before == [state(robot) for robot in ("mine", "pair", "franka_panda", "nobody")]
+    assert before[3][0]["workcell:robot"] == "there is none of that name"
+    edited = text.replace(
+        str(list(ours.limits.velocity_rad_s.values)), str([0.3, *ours.limits.velocity_rad_s.values[1:]])
+    )
+    assert edited != text
+    for change in (lambda: sheet.write_text(edited), lambda: (files / "arm.xml").write_text("<mujoco model='a'/>")):
+        change()
+        after = [state(robot) for robot in ("mine", "pair", "franka_panda", "nobody")]
+        assert [old[1] == new[1] for old, new in zip(before, after, strict=True)] == [False, False, True, True]
+        assert all(old[2] != new[2] for old, new in zip(before, after, strict=True))
+        assert changes(seen[-8], seen[-4])[0].startswith("workcell:robot changed from mine ")
+        before = after
 
 
 @pytest.mark.parametrize("name", ["ur5e_2f85", "viperx_300s"])

@@ -1,8 +1,8 @@
 """Was this very run done before, and does everything it made still stand? Then nothing needs to be looked at again.
 
 Planning imports every stage, which takes seconds; this takes a tenth of one. It compares all that a plan depends on:
-the capture, the request, the settings file, the environment, our source, every installed package. Where anything
-differs the plan decides, so this can only save time.
+the capture, the request, the settings file, the user's robots, the environment, our source, every package. Where
+anything differs the plan decides, so this can only save time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from blueprint.backends.robots.sheet import own_robots
 from blueprint.core.code import PACKAGE
 from blueprint.core.errors import IntegrityError
 from blueprint.core.files import digest, file_digest, files_below, write_json
@@ -39,6 +40,7 @@ def fingerprint(
             "until": until,
             "file": file_digest(file) if file else None,
             "edits": file_digest(scene / EDITS) if (scene / EDITS).is_file() else None,
+            "robots": own_robots(),
             "environment": {name: environ.get(name) for name in ENVIRONMENT},
             "source": {name: file_digest(PACKAGE / name) for name in files_below(PACKAGE) if "__pycache__" not in name},
             "packages": sorted(f"{found.name} {found.version}" for found in metadata.distributions()),

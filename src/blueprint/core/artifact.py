@@ -22,6 +22,13 @@ class Model(BaseModel):
 class Config(Model):
     """Settings section of one stage."""
 
+    def leans_on(self) -> dict[str, str]:
+        """What the settings name that lies outside the scene and no package pins: what it is -> its state, as a text.
+
+        It is part of the stage's key. Never raises: what is gone is a state, too.
+        """
+        return {}
+
 
 class Artifact(Model):
     """What a stage makes: a small JSON model plus the files in its folder, named by relative paths."""

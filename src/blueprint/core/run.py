@@ -168,13 +168,15 @@ def assess(job: Job, stage: Stage, steps: dict[type[Artifact], Step]) -> Step:
 def key_parts(job: Job, stage: Stage, inputs: dict[str, str]) -> KeyParts:
     found = _backends_of(job, stage)
     modules = (stage.function.__module__, *(backend.module for backend in found.values()))
-    releases = {f"{backend.kind}:{backend.name}": backend.release for backend in found.values() if backend.release}
+    outside = {f"{backend.kind}:{backend.name}": backend.release for backend in found.values() if backend.release}
+    section = job.settings.sections[stage.name] if stage.config else None
+    outside |= {f"{stage.name}:{what}": state for what, state in (section.leans_on() if section else {}).items()}
     return KeyParts(
         stage=stage.name,
         version=stage.version,
         code=code.code_digests(modules),
-        tools=code.tool_versions(modules) | releases,
-        config=job.settings.sections[stage.name].model_dump(mode="json") if stage.config else {},
+        tools=code.tool_versions(modules) | outside,
+        config=section.model_dump(mode="json") if section else {},
         backends={backend.kind: backend.name for backend in found.values()},
         inputs=inputs,
     )

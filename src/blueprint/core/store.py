@@ -37,7 +37,8 @@ _DYING_S = 3.0  # how long children of a killed run may take to die and let go o
 class KeyParts(Model):
     """Everything that a result depends on; the key is the hash of this.
 
-    code: module -> digest of its source; tools: package -> version; backends: kind -> name;
+    code: module -> digest of its source; backends: kind -> name
+    tools: package -> version; KIND:BACKEND of another package -> its version; STAGE:WHAT -> see `Config.leans_on`
     inputs: parameter -> files digest of that artifact
     """
 

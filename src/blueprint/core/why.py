@@ -22,7 +22,8 @@ def changes(old: KeyParts | None, new: KeyParts) -> tuple[str, ...]:
     code = list(_changed(old.code, new.code))
     if code:
         found.append(f"code changed: {', '.join(code[:4])}{' and others' if len(code) > 4 else ''}")
-    found += [_from_to(f"package {name}", *pair) for name, pair in _changed(old.tools, new.tools).items()]
+    tools = _changed(old.tools, new.tools).items()
+    found += [_from_to(name if ":" in name else f"package {name}", *pair) for name, pair in tools]
     return tuple(found) or ("its result was removed",)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from blueprint.core.artifact import Config
-from blueprint.core.errors import InfeasibleError, SettingsError
+from blueprint.core.errors import BackendError, InfeasibleError, SettingsError
 from blueprint.core.stage import stage
 from blueprint.model.artifacts import SimScene, Workcell
 from blueprint.model.movers import Course, Person
@@ -20,6 +20,7 @@ from blueprint.model.movers import Course, Person
 if TYPE_CHECKING:
     from blueprint.backends.robots.mjcf import Mounting
     from blueprint.backends.robots.registry import InstalledRobot
+    from blueprint.backends.robots.sheet import RobotSheet
     from blueprint.model.scene import SceneBody
     from blueprint.skills.cell import Cell
     from blueprint.skills.grasping.antipodal import Grasp
@@ -46,6 +47,24 @@ class WorkcellConfig(Config):
     grasp_samples: int = Field(default=160, ge=20)
     seed: int = 0
 
+    def arms(self) -> tuple[RobotSheet, ...]:
+        """Sheets of the robots. Raises BackendError naming those that there are."""
+        from blueprint.backends.robots.sheet import arms_of
+
+        return arms_of(self.robots or (self.robot,))
+
+    def leans_on(self) -> dict[str, str]:
+        """Each arm; with one of the user's own, whose files no package pins, the digest of its sheet and files."""
+        from blueprint.backends.robots.sheet import own_robots
+
+        own = own_robots()
+        try:
+            names = [arm.name for arm in self.arms()]
+        except BackendError:
+            return {"robot": "there is none of that name"}
+        said = [f"{name} {own[name]}" if name in own else name for name in names]
+        return {f"robot{k or ''}": text for k, text in zip((0, *range(2, 99)), said, strict=False)}
+
 
 @stage(version="3", timeout_s=900.0)
 def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
@@ -56,11 +75,10 @@ def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
     from blueprint.backends import cameras_mjcf
     from blueprint.backends.robots import mjcf as robot_mjcf
     from blueprint.backends.robots import registry as robots
-    from blueprint.backends.robots.sheet import arms_of
     from blueprint.skills.cell import Cell
     from blueprint.skills.planning.obstacles import add_movers, mover_of
 
-    installed = [robots.ensure(sheet.name) for sheet in arms_of(cfg.robots or (cfg.robot,))]
+    installed = [robots.ensure(sheet.name) for sheet in cfg.arms()]
     if len(installed) > 1 and (cfg.people or cfg.movers):
         raise SettingsError("people and movers need a workcell with one arm", "leave workcell.robots at one robot")
     names = tuple(body.name for body in simscene.bodies if body.movable)

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from blueprint.core.artifact import Model
 from blueprint.core.errors import BackendError, SettingsError
+from blueprint.core.files import digest, file_digest, files_below
 from blueprint.model.spatial import Quat, Vec3
 
 SHEETS = Path(__file__).parent / "sheets"
@@ -165,6 +166,18 @@ def sheets() -> dict[str, RobotSheet | TeamSheet]:
     """Every robot and team that is known, ours first. Raises SettingsError naming a sheet that is broken."""
     found = (read_sheet(path) for folder in (SHEETS, user_sheets()) for path in sorted(folder.glob("*.toml")))
     return {sheet.name: sheet for sheet in found}
+
+
+def own_robots() -> dict[str, str]:
+    """name -> digest of sheet and files, of every robot and team whose sheet lies in the user's data folder."""
+    found = {}
+    for path in sorted(user_sheets().glob("*.toml")):
+        sheet = read_sheet(path)
+        folder = data_folder() / "robots" / sheet.name
+        pinned = isinstance(sheet, TeamSheet) or sheet.files or not folder.is_dir()
+        files = {} if pinned else {name: file_digest(folder / name) for name in files_below(folder)}
+        found[sheet.name] = digest({"sheet": file_digest(path), "files": files})[:16]
+    return found
 
 
 def read_sheet(path: Path) -> RobotSheet | TeamSheet:
