@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +22,10 @@ from fastapi.testclient import TestClient
 from blueprint.apps.serving.stream import StreamOptions, create_app, serve
 from blueprint.client import EpisodeStream, StreamError
 from blueprint.core.errors import InputError, SettingsError
+from blueprint.core.store import Scene
 from blueprint.verify import DEFAULT_POLICY
 from toy_service import free_port
-from toy_stream import FAILED, FRAMES, TASKS, begin, frames_of, produce
+from toy_stream import FAILED, FRAMES, TASKS, begin, frames_of, make, produce
 
 TOY = Path(__file__).parents[1] / "toy_stream.py"
 COUNT = 8
@@ -58,6 +61,20 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser(root: Path, **options: str) -> TestClient:
     options = {"policy": "physics_verified"} | options
     return TestClient(create_app(root, StreamOptions(**options)), raise_server_exceptions=False)  # type: ignore[arg-type]
+
+
+class Local(EpisodeStream):
+    """A client that asks the app without a socket between them."""
+
+    def __init__(self, root: Path, **options: Any) -> None:
+        super().__init__("http://inside", **options)
+        self._inside = browser(root)
+
+    def _request(self, path: str, body: bytes | None = None) -> bytes:
+        answer = self._inside.get(path)
+        if answer.status_code != 200:
+            raise StreamError(answer.text)
+        return answer.content
 
 
 def open_gate(root: Path, count: int) -> None:
@@ -117,6 +134,45 @@ def wait_for(held: object, seconds: float = 60) -> None:
     while not held():  # type: ignore[operator]
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def half_made(scene: Scene, key: str) -> None:
+    """One episode of a stage that goes no further."""
+    produced = scene.partial("episodes", key) / "episodes/000000"
+    produced.mkdir(parents=True)
+    make(scene.root / "gate", 0, produced)
+
+
+def test_a_client_waits_no_longer_than_its_patience_for_episodes_that_nobody_makes(tmp_path: Path) -> None:
+    scene = begin(tmp_path, COUNT)
+    half_made(scene, "a" * 20)
+    for rerun in (False, True):  # somebody at work on other episodes makes none of these
+        got, asked = [], time.monotonic()
+        with scene.lease() if rerun else nullcontext():
+            if rerun:
+                half_made(scene, "b" * 20)
+                assert browser(tmp_path).get(f"/v1/streams/{'b' * 20}/episodes").json()["state"] == "running"
+            with pytest.raises(StreamError, match=r"nobody has worked on stream a+ for 0\.5 s; it stands at 1"):
+                for episode in Local(tmp_path, key="a" * 20, patience_s=0.5).follow():
+                    got.append(episode.index)
+        assert got == [0] and 0.5 < time.monotonic() - asked < 5
+
+
+def test_a_client_has_patience_as_long_as_somebody_works(tmp_path: Path) -> None:
+    scene = begin(tmp_path, COUNT)
+    half_made(scene, "a" * 20)
+    stream = Local(tmp_path, patience_s=0.3).follow()
+    assert next(stream).index == 0
+    with scene.lease():
+        threading.Timer(1.5, half_made_next, (scene, "a" * 20)).start()
+        assert next(stream).index == 1
+
+
+def half_made_next(scene: Scene, key: str) -> None:
+    items = scene.partial("episodes", key) / "episodes"
+    (items / ".000001.partial").mkdir()
+    make(scene.root / "gate", 1, items / ".000001.partial")
+    (items / ".000001.partial").rename(items / "000001")
 
 
 def test_two_clients_see_the_same_and_a_slow_one_holds_up_nobody(tmp_path: Path) -> None:
@@ -204,18 +260,8 @@ def test_the_client_is_light() -> None:
 
 @pytest.fixture
 def local(finished: Path) -> EpisodeStream:
-    """A client that asks the app without a socket between them."""
     pytest.importorskip("torch", reason="PyTorch is not installed: the dataset of the client needs it")
-    inside = browser(finished)
-
-    class Local(EpisodeStream):
-        def _request(self, path: str, body: bytes | None = None) -> bytes:
-            answer = inside.get(path)
-            if answer.status_code != 200:
-                raise StreamError(answer.text)
-            return answer.content
-
-    return Local("http://inside")
+    return Local(finished)
 
 
 def places(samples: list[dict]) -> list[tuple[int, int]]:

@@ -50,7 +50,7 @@ class EpisodeStream:
     url: of the server, e.g. http://127.0.0.1:8791; token: if it asks for one
     key: of the stream, None = the server's latest, fixed at the first answer
     cameras: whose videos come with each episode; only finished recordings have them
-    least: refuse data that is fit for less than this; patience_s: how long a server may be gone
+    least: refuse data that is fit for less than this; patience_s: how long a server, or who makes episodes, may be gone
     """
 
     def __init__(
@@ -76,20 +76,27 @@ class EpisodeStream:
         """Episodes from `cursor` on, each as soon as it is made; ends when the stage has ended and all are given.
 
         wanted: which indices to load, e.g. a worker's share. The cursor after an episode is its `index` + 1.
-        Raises StreamError.
+        Raises StreamError, also when nobody has worked on the stream for `patience_s`.
         """
+        alive = time.monotonic()
         while True:
             page = self.page(cursor)
             for head in page["episodes"]:
                 if wanted is None or wanted(head["index"]):
                     yield self.load(head)
-            cursor = page["next"]
             if page["end"]:
                 return
+            if page["next"] > cursor or page.get("state") != "stopped":
+                alive = time.monotonic()  # also after a reader that took its time
+            elif time.monotonic() - alive > self.patience_s:
+                said = f"nobody has worked on stream {self.key} for {self.patience_s:g} s; it stands at {cursor}"
+                raise StreamError(f"{said}. Run the scene again, or ask {self.url}/v1/stream for its latest key")
+            cursor = page["next"]
 
     def page(self, cursor: int) -> dict[str, Any]:
         """The next headers, waited for; `next` is the cursor after them, `end` is true when no more can come."""
-        return self._json(f"/v1/streams/{self._fixed_key()}/episodes?after={cursor}&limit=16&wait_s={WAIT_S:g}")
+        wait_s = min(WAIT_S, self.patience_s)
+        return self._json(f"/v1/streams/{self._fixed_key()}/episodes?after={cursor}&limit=16&wait_s={wait_s:g}")
 
     def episode(self, index: int) -> Episode:
         """One episode by its index."""

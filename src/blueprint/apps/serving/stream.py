@@ -163,7 +163,7 @@ def _page(server: _Server, stream: Produced, after: int, limit: int) -> Page:
         if record.success:
             around = around or server.fit(stream)
             found.append(episode_header(stream, record, around))
-    return Page(key=stream.key, episodes=tuple(found), next=cursor, end=stream.ended(cursor))
+    return Page(key=stream.key, state=stream.state, episodes=tuple(found), next=cursor, end=stream.ended(cursor))
 
 
 @router.get("/streams/{key}/episodes/{index}", responses=_REFUSED)

@@ -83,6 +83,7 @@ class Page(Model):
     """Episodes from a cursor on. next: the cursor after them; end: there will never be more under this key."""
 
     key: str
+    state: State
     episodes: tuple[EpisodeHeader, ...]
     next: int
     end: bool
@@ -122,9 +123,11 @@ class Produced:
 
     @property
     def state(self) -> State:
+        """Stopped also while the scene's writer makes episodes under another key: these will not go on."""
         if self.finished:
             return "finished"
-        return "running" if self.scene.writer() is not None else "stopped"
+        worked_on = self.scene.writer() is not None and latest_key(self.scene) == self.key
+        return "running" if worked_on else "stopped"
 
     @cached_property
     def artifact(self) -> Episodes:
