@@ -24,6 +24,7 @@ FailureCause = Literal[
     "excess_force",
     "gripped",
     "lifted",
+    "too_fast",
 ]
 
 
@@ -61,7 +62,7 @@ class Attempt(Model):
     """One try at a task from one start. cause: None on success.
 
     states: `.npz` file of the artifact with its `frames`, as in `Episodes`; of failures only where they are kept
-    grasp_class: the kind of way in which it was tried
+    grasp_class: the kind of way in which it was tried; arms: `robot`, `robot2`, ... that moved, the first mover first
     """
 
     success: bool
@@ -72,6 +73,7 @@ class Attempt(Model):
     states: str | None = None
     frames: int = 0
     grasp_class: str = ""
+    arms: tuple[str, ...] = ()
     recoveries: tuple[Recovery, ...] = ()
 
 

@@ -82,13 +82,18 @@ def attempt(
         recoveries.append(Recovery(cause=done.cause, detail=done.detail, frame=frame, frames=rollout.frames - frame))
         way = again
     return done.model_copy(
-        update={"recoveries": tuple(recoveries), "grasp_class": kind, "seconds": rollout.frames / rollout.fps}
+        update={
+            "recoveries": tuple(recoveries),
+            "grasp_class": kind,
+            "arms": rollout.moved,
+            "seconds": rollout.frames / rollout.fps,
+        }
     )
 
 
 def _gone(way: Way, rollout: Rollout, judged: Callable[[Rollout], Verdict]) -> Attempt:
     try:
-        way.run(rollout)
+        way.run(rollout.view(way.scene.acting))
     except SkillError as error:
         return failed(error.cause, error.detail)
     verdict = judged(rollout)

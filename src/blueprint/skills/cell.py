@@ -62,6 +62,11 @@ class Cell:
         """Which arm this view is of."""
         return next(k for k, view in enumerate(self.views) if view is self)
 
+    @property
+    def called(self) -> str:
+        """What this arm is called in names of states: `robot`, `robot2`, ..."""
+        return self.robot.gripper.site.partition("/")[0]
+
     @cached_property
     def columns(self) -> slice:
         """This arm's part of actions and observed states: its joints and its gripper's opening."""
@@ -143,9 +148,11 @@ class Cell:
         return np.concatenate([[*view.robot.home, view.robot.gripper.max_opening_m] for view in self.views])
 
     def pose(self, qpos: Array, name: str) -> Array:
-        """(4, 4) T_world_object of a free body in a state."""
+        """(4, 4) T_world_object of a body in a state."""
         import mujoco
 
+        if name not in self.object_qpos:
+            return self._pose_of_fixed(qpos, self.body(name))
         address, turn = self.object_qpos[name], np.empty(9)
         quat = np.array(qpos[address + 3 : address + 7], dtype=float)
         mujoco.mju_normalize4(quat)
@@ -154,6 +161,22 @@ class Cell:
         T[:3, :3] = turn.reshape(3, 3)
         T[:3, 3] = qpos[address : address + 3]
         return T
+
+    def _pose_of_fixed(self, qpos: Array, body: int) -> Array:
+        """(4, 4) of a body that stands or hangs on joints."""
+        import mujoco
+
+        data, T = self._data, np.eye(4)
+        data.qpos[:] = qpos
+        mujoco.mj_kinematics(self.model, data)
+        T[:3, :3], T[:3, 3] = data.xmat[body].reshape(3, 3), data.xpos[body]
+        return T
+
+    @cached_property
+    def _data(self) -> mujoco.MjData:
+        import mujoco
+
+        return mujoco.MjData(self.model)
 
     def with_pose(self, qpos: Array, name: str, T_world_object: Array) -> Array:
         """(nq,) a copy of the state with a free body moved."""

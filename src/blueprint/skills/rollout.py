@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 
 SEGMENTS = ("reach", "approach", "grasp", "lift", "move", "place", "release", "retreat", "rest", "recover", "push")
 
+MOVED_RAD = 1e-3  # further than rounding takes a joint
+
 
 @dataclass
 class Rollout:
@@ -46,6 +48,13 @@ class Rollout:
         """(sum of n + 1,) the last action of all arms; before the first one, that which keeps them at home."""
         actions = self.rows.get("action")
         return self.cell.home_action if not actions else actions[-1].astype(float)
+
+    @property
+    def moved(self) -> tuple[str, ...]:
+        """Names of the arms whose joints were commanded away from home, in the order of their first motion."""
+        away = np.abs(np.array(self.rows.get("action", [self.action])) - self.cell.home_action) > MOVED_RAD
+        first = {view.called: away[:, view.columns][:, :-1].any(axis=1) for view in self.cell.views}
+        return tuple(sorted((arm for arm in first if first[arm].any()), key=lambda arm: int(first[arm].argmax())))
 
     @property
     def commanded(self) -> Array:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from blueprint.model.episode import FailureCause
 from blueprint.model.task import Family
 from blueprint.skills.cell import Cell
-from blueprint.skills.families import Proposal, family
+from blueprint.skills.families import Proposal, pick
 from blueprint.skills.grasping.antipodal import Grasp
 from blueprint.skills.grasping.approach import moved_along_z, raised
 from blueprint.skills.grasping.solids import solid
@@ -21,7 +21,7 @@ from blueprint.skills.planning import motion
 from blueprint.skills.planning.motion import Limits
 from blueprint.skills.planning.paths import plan
 from blueprint.skills.primitives import CLOSE_S, HELD_M, OPEN_S, SQUEEZE_S, SkillError
-from blueprint.skills.rollout import Rollout
+from blueprint.skills.rollout import MOVED_RAD, Rollout
 from blueprint.skills.scene import TaskScene
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def regions(scene: TaskScene, name: Family, rng: np.random.Generator) -> Iterato
     bases = np.array([skills.cell.robot.base.position[:2] for skills in scene.team])
     best: dict[str, tuple[float, Proposal]] = {}
     for _ in range(ROUNDS):
-        for offer in family("place_region").propose(scene, "place_region", rng):
+        for offer in (pick.region(scene, object_, rng) for object_ in scene.cell.objects):
             if offer.goal is None or offer.goal.center is None:
                 continue
             away = np.linalg.norm(bases - np.array(offer.goal.center), axis=1)
@@ -142,6 +142,13 @@ def travel(skills: Skills, rollout: Rollout, segment: str, ends: Sequence[Array]
             rollout.run(segment, motion.time_waypoints(path, skills.fast, rollout.fps), opening)
             return
     raise SkillError("no_path", f"no collision-free motion to {segment}")
+
+
+def go_home(skills: Skills, rollout: Rollout) -> None:
+    """An arm with nothing in its hand goes home, if it is not there. Raises SkillError."""
+    if np.abs(rollout.commanded - skills.arm.home).max() > MOVED_RAD:
+        skills.world.place(rollout.qpos)
+        travel(skills, rollout, "retreat", [skills.arm.home], float(rollout.action[rollout.cell.columns][-1]))
 
 
 def parks(skills: Skills, spot: Array) -> list[Array]:

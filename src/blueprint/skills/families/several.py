@@ -21,6 +21,7 @@ from blueprint.skills.placement import footprint, outline_gap
 from blueprint.skills.primitives import SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
+from blueprint.skills.team import go_home
 
 Array = NDArray[np.float64]
 
@@ -105,9 +106,19 @@ class InTurn:
     def run(self, rollout: Rollout) -> None:
         for number, (step, way) in enumerate(zip(self.steps, self.planned, strict=True), start=1):
             try:
-                (self._again(step, way, rollout.qpos) if number > 1 else way).run(rollout)
+                if number > 1:
+                    self._clear(rollout, way)
+                    way = self._again(step, way, rollout.qpos)
+                    self._clear(rollout, way)
+                way.run(rollout.view(way.scene.acting))
             except SkillError as error:
                 raise SkillError(error.cause, f"step {number}: {error.detail}") from error
+
+    def _clear(self, rollout: Rollout, way: Way) -> None:
+        """Every arm but that of the way goes home, out of its way. Raises SkillError."""
+        for k, skills in enumerate(self.scene.team):
+            if k != way.scene.acting:
+                go_home(skills, rollout.view(k))
 
     def _again(self, step: Step, way: Way, qpos: Array) -> Way:
         """The way as planned if its object stands where that was expected, else a new one. Raises SkillError."""
@@ -178,7 +189,7 @@ def _rearrangements(scene: TaskScene, movable: list[str], rng: np.random.Generat
         chosen = rng.permutation(movable)[: min(MOVED, len(movable))].tolist()
         steps, taken = [], list[Array]()
         for name in chosen:
-            found = pick.region(scene, name, rng, taken)
+            found = pick.region(scene.near(name), name, rng, taken)
             if found.goal is None or found.goal.center is None:
                 continue
             taken.append(_outline_at(scene, name, np.array(found.goal.center)))
@@ -244,14 +255,15 @@ def _group_centers(scene: TaskScene, rng: np.random.Generator) -> tuple[tuple[fl
     cell, qpos = scene.cell, scene.cell.home_qpos
     outlines = [footprint(cell, name, cell.pose(qpos, name)) for name in cell.objects]
     middle = np.concatenate(outlines).mean(axis=0)
-    best, room, base = None, -np.inf, np.array(cell.robot.base.position)
+    best, room = None, -np.inf
+    bases = [np.array(skills.cell.robot.base.position) for skills in scene.team]
     for _ in range(DRAWS):
         pair = middle + rng.uniform(-0.35, 0.35, (2, 2))
         if np.linalg.norm(pair[0] - pair[1]) < GROUPS_APART_M:
             continue
         if edge_distance(scene.table, pair) < GROUP_RADIUS_M:
             continue
-        if not all(worked(base, spot) for spot in pair):
+        if not all(any(worked(base, spot) for base in bases) for spot in pair):
             continue
         free = min(outline_gap(pick.rim(spot, GROUP_RADIUS_M), other) for spot in pair for other in outlines)
         if free > room:
@@ -261,7 +273,7 @@ def _group_centers(scene: TaskScene, rng: np.random.Generator) -> tuple[tuple[fl
 
 def _chains(scene: TaskScene, rng: np.random.Generator) -> Iterator[Proposal]:
     """Steps about different things, so that none undoes another; a part that opens is open while they are done."""
-    offers = [offer for name in CHAINABLE for offer in pick.propose(scene, name, rng) if offer.goal is not None]
+    offers = [offer for name in CHAINABLE for offer in family(name).propose(scene, name, rng) if offer.goal is not None]
     panels = _panels(scene, rng)
     for k in range(scene.pairs):
         around = panels[k % len(panels)] if panels else ()
@@ -301,7 +313,7 @@ def _independent(scene: TaskScene, offers: list[Proposal], wanted: int, rng: np.
         if len(steps) == wanted or goal is None or ({name, goal.target} - {None}) & used:
             continue
         if goal.family == "place_region":
-            goal = pick.region(scene, name, rng, taken).goal
+            goal = pick.region(scene.near(name), name, rng, taken).goal
             if goal is None or goal.center is None:
                 continue
             taken.append(_outline_at(scene, name, np.array(goal.center)))

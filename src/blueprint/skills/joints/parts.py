@@ -136,6 +136,11 @@ class Jointed:
         """(V, 3) corners of its collision geometry, world frame."""
         return transform_points(self.pose(qpos), solid(self.cell.model, self.body).vertices)
 
+    def middle(self, qpos: Array) -> Array:
+        """(3,) of its bounding box, world frame [m]."""
+        points = self.points(qpos)
+        return (points.min(axis=0) + points.max(axis=0)) / 2
+
     @cached_property
     def reach(self) -> float:
         """How far the part extends from its axis [m]."""
