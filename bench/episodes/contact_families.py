@@ -163,5 +163,5 @@ def made(make: Callable[[Path], SimScene], folder: Path) -> tuple[Workcell, SimS
     """The scene and its workcell, made once per folder."""
     if not (folder / "workcell/artifact.json").exists():
         scene = make(_fresh(folder))
-        workcell(scene, WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
+        workcell(scene, SimulatorMujoco(), WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
     return Workcell.load(folder / "workcell"), SimScene.load(folder / "simscene")

@@ -7,19 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from bench.episodes.contact_families import TABLE, imported
 from bench.rows import captures
 from bench.spine.settle import BOXED, scratch, simscene_of
-from blueprint.backends.protocols import Simulator
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core.errors import InfeasibleError
 from blueprint.model.artifacts import SimScene, Workcell
 from blueprint.model.task import Family, Task
-from blueprint.skills.grains import with_grains
 from blueprint.stages.tasks import TasksConfig, tasks
 from blueprint.stages.workcell import WorkcellConfig, workcell
 
@@ -154,11 +151,10 @@ def _tasks(
         return
     if not (folder / "workcell/artifact.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        scene, place = make(folder), folder / ("empty" if "pour" in families else "workcell")
+        scene, place = make(folder), folder / "workcell"
         place.mkdir(parents=True, exist_ok=True)
-        cell = workcell(scene, WorkcellConfig(), place).save(place)
-        if "pour" in families:
-            with_grains(cell, "cup", GRAINS, cast(Simulator, SimulatorMujoco()), folder / "workcell")
+        cfg = WorkcellConfig(grains={"cup": GRAINS} if "pour" in families else {})
+        workcell(scene, SimulatorMujoco(), cfg, place).save(place)
     cell, scene = Workcell.load(folder / "workcell"), SimScene.load(folder / "simscene")
     place = folder / "tasks"
     place.mkdir(parents=True, exist_ok=True)

@@ -81,7 +81,9 @@ def scene_and_task(folder: Path, capture: str = CAPTURE, wanted: str = TASK) -> 
     """The capture's workcell, made once into `folder`, and the task."""
     if not (folder / "tasks" / "artifact.json").exists():
         scene = simscene_of(capture, folder / capture)
-        made = workcell(scene, WorkcellConfig(), _ready(folder / "workcell")).save(folder / "workcell")
+        made = workcell(scene, SimulatorMujoco(), WorkcellConfig(), _ready(folder / "workcell")).save(
+            folder / "workcell"
+        )
         family = wanted.partition("-")[0]
         cfg = TasksConfig(families=(family,))  # type: ignore[arg-type]
         tasks(made, scene, SimulatorMujoco(), cfg, _ready(folder / "tasks")).save(folder / "tasks")

@@ -41,7 +41,7 @@ RENDERERS = {"raster": RendererRaster, "mujoco": RendererMujoco}
 def rows(capture: str = CAPTURE, count: int = COUNT, keep: Path | None = None, name: str = "raster") -> Iterable[Row]:
     folder = (keep or scratch()) / capture
     scene = simscene_of(capture, folder)
-    cell = workcell(scene, WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
+    cell = workcell(scene, SimulatorMujoco(), WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
     offered = tasks(cell, scene, SimulatorMujoco(), TasksConfig(), _fresh(folder / "tasks"))
     yield from measure(cell, offered, folder, count, name)
 

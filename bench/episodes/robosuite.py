@@ -81,7 +81,9 @@ def rows(count: int = EPISODES) -> Iterable[Row]:
         yield Row("robosuite", "not run", f"${PYTHON} names an interpreter with robosuite 1.5.2", passed=False)
         return
     scene = can_on_table(scratch() / "can" / "simscene")
-    cell = workcell(scene, WorkcellConfig(), _fresh(scratch() / "can" / "workcell")).save(scratch() / "can/workcell")
+    cell = workcell(scene, SimulatorMujoco(), WorkcellConfig(), _fresh(scratch() / "can" / "workcell")).save(
+        scratch() / "can/workcell"
+    )
     whole, alone, theirs = ({name: Spent() for name in PAIRS} for _ in range(3))
     versions = ""
     for turn in range(ROUNDS):

@@ -114,7 +114,7 @@ def simscene(things: tuple[Thing, ...], out: Path) -> SimScene:
 def run(family: Family, seeds: int, out: Path, robots: tuple[str, str]) -> tuple[Workcell, TaskSet, Episodes]:
     """The stages, as a user runs them. Raises InfeasibleError when no task is feasible."""
     scene = simscene(SCENES[family], out / "scene")
-    cell = workcell(scene, WorkcellConfig(robots=robots), out / "workcell").save(out / "workcell")
+    cell = workcell(scene, SimulatorMujoco(), WorkcellConfig(robots=robots), out / "workcell").save(out / "workcell")
     simulator = SimulatorMujoco()
     made = tasks(cell, scene, simulator, TasksConfig(families=(family,)), out / "tasks").save(out / "tasks")
     (out / "episodes").mkdir()

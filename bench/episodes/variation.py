@@ -69,7 +69,9 @@ def _prepared(folder: Path) -> tuple[Workcell, TaskSet]:
     """The scene is taken from `folder` where it was kept."""
     made = folder / "simscene"
     simscene = SimScene.load(made) if (made / ARTIFACT_FILE).is_file() else simscene_of(CAPTURE, folder)
-    cell = workcell(simscene, WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
+    cell = workcell(simscene, SimulatorMujoco(), WorkcellConfig(), _fresh(folder / "workcell")).save(
+        folder / "workcell"
+    )
     return cell, tasks(cell, simscene, SimulatorMujoco(), TasksConfig(), _fresh(folder / "tasks"))
 
 

@@ -87,7 +87,9 @@ def _share(name: str, good: int, total: int, bound: float) -> Row:
 def demonstrations(name: str, folder: Path, seeds: int) -> tuple[Workcell, list[str], list[str], Episodes, float]:
     """The workcell, objects with tasks, objects that fit but got none, the episodes, and their seconds on the clock."""
     simscene = simscene_of(name, folder)
-    cell = workcell(simscene, WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
+    cell = workcell(simscene, SimulatorMujoco(), WorkcellConfig(), _fresh(folder / "workcell")).save(
+        folder / "workcell"
+    )
     offered = tasks(cell, simscene, SimulatorMujoco(), TasksConfig(), _fresh(folder / "tasks")).save(folder / "tasks")
     narrow = fitting(simscene, cell.robot.gripper.max_opening_m)
     fits = [body.name for body in simscene.bodies if body.name in narrow or cell.reachable[body.name]]

@@ -46,7 +46,7 @@ def simscene(tmp_path_factory: pytest.TempPathFactory) -> SimScene:
 def team(simscene: SimScene, tmp_path_factory: pytest.TempPathFactory) -> Workcell:
     out = tmp_path_factory.mktemp("team")
     cfg = WorkcellConfig(robots=("franka_panda", "franka_panda"), grasp_samples=40)
-    return workcell(simscene, cfg, out).save(out)
+    return workcell(simscene, SimulatorMujoco(), cfg, out).save(out)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def cell(team: Workcell) -> Cell:
 
 
 def test_the_first_arm_stands_where_a_single_one_would(simscene: SimScene, team: Workcell, tmp_path: Path) -> None:
-    alone = workcell(simscene, WorkcellConfig(robots=("franka_panda",), grasp_samples=40), tmp_path)
+    alone = workcell(simscene, SimulatorMujoco(), WorkcellConfig(robots=("franka_panda",), grasp_samples=40), tmp_path)
     assert alone.others == () and alone.cameras == ("scene", "wrist")
     assert alone.state_names == (*(f"joint{i}" for i in range(1, 8)), "gripper")
     assert team.cameras == ("scene", "wrist", "wrist2")

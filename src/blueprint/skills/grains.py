@@ -1,4 +1,4 @@
-"""Grains: small spheres that stand for what is poured. They are bodies of a variant of the workcell, but no objects.
+"""Grains: small spheres that stand for what is poured. They are bodies of the workcell, but no objects.
 
 A real granular material has thousands of grains with rolling resistance; a few dozen spheres show where the stream goes
 and what is spilt, not how sugar heaps.
@@ -6,7 +6,7 @@ and what is spilt, not how sugar heaps.
 
 from __future__ import annotations
 
-import shutil
+import copy
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Simulator
+from blueprint.core.errors import IntegrityError, SettingsError
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.model.artifacts import Workcell
 from blueprint.skills.cell import Cell
@@ -28,26 +29,23 @@ SETTLE_S = 1.5
 FRICTION = "0.5 0.005 0.0005"
 
 
-def with_grains(workcell: Workcell, name: str, count: int, simulator: Simulator, out: Path) -> Workcell:
-    """A copy of the workcell below `out` in which the vessel `name` holds grains that have come to rest.
+def fill(workcell: Workcell, name: str, count: int, simulator: Simulator) -> None:
+    """Put grains into the vessel `name` of a workcell, in place, where they come to rest.
 
-    Their bodies come after all others, so that a state of the workcell is the beginning of a state of the copy.
-    Raises ValueError when the vessel does not hold them.
+    Their bodies come after all others, so that a state of the workcell as it was is the beginning of one as it is now.
+    Raises SettingsError when the vessel does not hold them.
     """
-    shutil.copytree(workcell.path(workcell.mjcf).parent / "assets", out / "assets", dirs_exist_ok=True)
-    cell = Cell.load(workcell.path(workcell.mjcf), workcell.robots, workcell.objects)
-    spots = _grid(cell, name, count)
-    file = out / workcell.mjcf
-    _write(workcell.path(workcell.mjcf), spots, file)
+    file = workcell.path(workcell.mjcf)
+    empty = ET.parse(file)
+    _write(empty, _grid(Cell.load(file, workcell.robots, workcell.objects), name, count), file)
     filled = Cell.load(file, workcell.robots, workcell.objects)
     simulation = simulator.open(file, filled.home_qpos)
     simulation.advance(filled.ctrl(filled.home_action.astype(np.float32)), SETTLE_S)
     rest = simulation.qpos
     simulation.close()
-    _write(workcell.path(workcell.mjcf), np.array([rest[at : at + 3] for at in addresses(filled)]), file)
-    if len(inside(filled, name, rest)) < count:
-        raise ValueError(f"{name} does not hold {count} grains: {len(inside(filled, name, rest))} stayed in it")
-    return workcell.model_copy().save(out)
+    _write(empty, np.array([rest[at : at + 3] for at in addresses(filled)]), file)
+    if (left := len(inside(filled, name, rest))) < count:
+        raise SettingsError(f"{name} does not hold {count} grains: {left} stayed in it", f"try {left} or fewer")
 
 
 def _grid(cell: Cell, name: str, count: int) -> Array:
@@ -59,7 +57,10 @@ def _grid(cell: Cell, name: str, count: int) -> Array:
     middle = (outline.min(axis=0) + outline.max(axis=0)) / 2
     room = opening(cell, name, T, middle, high) - 1.2 * RADIUS_M
     if room <= 0:
-        raise ValueError(f"{name} is no vessel, or narrower than a grain")
+        raise SettingsError(
+            f"{name} cannot hold grains: it has no opening, or one narrower than a grain",
+            "name a vessel that is hollow in the scene's colliders, 3 cm wide or more: a cup, a bowl",
+        )
     ticks = np.arange(-room, room + 1e-9, SPACING * RADIUS_M)
     layer = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
     layer = layer[np.linalg.norm(layer, axis=1) <= room] + middle
@@ -67,11 +68,11 @@ def _grid(cell: Cell, name: str, count: int) -> Array:
     return np.array([[*spot, z] for z in heights for spot in layer])[:count]
 
 
-def _write(source: Path, spots: Array, file: Path) -> None:
-    tree = ET.parse(source)
+def _write(empty: ET.ElementTree[ET.Element], spots: Array, file: Path) -> None:
+    tree = copy.deepcopy(empty)
     world, key = tree.find("worldbody"), tree.find("keyframe/key")
     if world is None or key is None:
-        raise ValueError(f"{source.name} has no worldbody or no keyframe")
+        raise IntegrityError(f"{file.name} has no worldbody or no keyframe", "run the workcell stage again")
     for k, spot in enumerate(spots):
         place = " ".join(f"{x:.8f}" for x in spot)
         body = ET.SubElement(world, "body", name=f"{PREFIX}{k:02d}", pos=place)

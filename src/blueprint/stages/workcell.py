@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from blueprint.backends.protocols import Simulator
 from blueprint.core.artifact import Config
 from blueprint.core.errors import BackendError, InfeasibleError, SettingsError
 from blueprint.core.stage import stage
@@ -37,6 +38,7 @@ class WorkcellConfig(Config):
     """robot: see `blueprint robots list`; robots: several at once, in place of `robot`.
 
     people: who walk past the table while the robot works; movers: things on a course of their own (docs/episodes.md)
+    grains: vessel -> how many grains it holds, for the family `pour`, e.g. { cup = 20 }; one vessel
     grasp_samples: surface points per object from which grasps are built
     """
 
@@ -44,6 +46,7 @@ class WorkcellConfig(Config):
     robots: tuple[str, ...] = ()
     people: int = Field(default=0, ge=0, le=4)
     movers: tuple[Course, ...] = ()
+    grains: dict[str, Annotated[int, Field(ge=1, le=100)]] = Field(default_factory=dict, max_length=1)
     grasp_samples: int = Field(default=160, ge=20)
     seed: int = 0
 
@@ -67,14 +70,15 @@ class WorkcellConfig(Config):
 
 
 @stage(version="3", timeout_s=900.0)
-def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
-    """Choose the base poses by reachability, mount the robots, and say what they can reach.
+def workcell(simscene: SimScene, simulator: Simulator, cfg: WorkcellConfig, out: Path) -> Workcell:
+    """Choose the base poses by reachability, mount the robots, say what they can reach, and fill what holds grains.
 
     Raises InfeasibleError when a base has no room or nothing can be grasped.
     """
     from blueprint.backends import cameras_mjcf
     from blueprint.backends.robots import mjcf as robot_mjcf
     from blueprint.backends.robots import registry as robots
+    from blueprint.skills import grains
     from blueprint.skills.cell import Cell
     from blueprint.skills.planning.obstacles import add_movers, mover_of
 
@@ -85,6 +89,10 @@ def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
     jointed = tuple(body for body in simscene.bodies if body.joints)
     if not names and not jointed:
         raise InfeasibleError("nothing in the scene can be carried or opened", "every object is anchored or soft")
+    for name in cfg.grains.keys() - {*names}:
+        raise SettingsError(
+            f"workcell.grains: nothing that can be carried is called {name!r}", f"there are: {', '.join(names)}"
+        )
     mountings = _choose_bases(simscene, installed, names, cfg, out / "probe")
     movers = (*_people(simscene, mountings, cfg), *cfg.movers)
     alive = [mover_of(one) for one in movers]
@@ -101,7 +109,7 @@ def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
             f"the gripper opens {1000 * widest:.0f} mm; bring smaller objects or another robot",
         )
     more = cameras_mjcf.add_cameras(out / "workcell.xml", arms[0].base, simscene.bodies)
-    return Workcell(
+    made = Workcell(
         robot=arms[0],
         others=arms[1:],
         bodies=simscene.bodies,
@@ -110,7 +118,10 @@ def workcell(simscene: SimScene, cfg: WorkcellConfig, out: Path) -> Workcell:
         movers=movers,
         table_polygon=simscene.table_polygon,
         reachable=reachable,
-    )
+    ).bind(out)
+    for name, count in cfg.grains.items():
+        grains.fill(made, name, count, simulator)
+    return made
 
 
 def _people(simscene: SimScene, mountings: Sequence[Mounting], cfg: WorkcellConfig) -> Iterator[Person]:
