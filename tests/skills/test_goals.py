@@ -328,6 +328,36 @@ def test_a_scene_that_moves_by_itself_is_no_start() -> None:
     assert tell(REGION, sliding).cause == "unstable_start"
 
 
+def commanded(scale: float, **limits: tuple[float]) -> Verdict:
+    """A good story whose joint goes smoothly to `scale` [rad] and back within its frames."""
+    told, loose = evidence(story(REGION)), {f"{what}_limits": (1e9,) for what in ("velocity", "acceleration", "jerk")}
+    phase = np.linspace(0.0, 1.0, len(told.qpos))
+    action = np.column_stack([scale * np.sin(np.pi * phase) ** 4, np.full(len(phase), 0.08)]).astype(np.float32)
+    return judge(
+        Task(id="t", object=BLOCK, goal=REGION, instruction=""),
+        replace(told, robots=(ROBOT.model_copy(update=loose | limits),), action=action),
+    )
+
+
+@pytest.mark.parametrize(("order", "what"), [(1, "velocity"), (2, "acceleration"), (3, "jerk")])
+def test_an_episode_beyond_the_datasheet_is_no_success(order: int, what: str) -> None:
+    frames = len(evidence(story(REGION)).qpos)
+    wave = np.sin(np.pi * np.linspace(0.0, 1.0, frames)) ** 4
+    peak = float(np.abs(np.diff(wave, order)).max()) * FPS**order  # at 1 rad
+    assert commanded(0.97, **{f"{what}_limits": (peak,)}).success
+    verdict = commanded(1.05, **{f"{what}_limits": (peak,)})
+    assert (verdict.success, verdict.cause) == (False, "too_fast")
+    assert what in verdict.detail
+
+
+def test_a_command_that_jumps_from_home_is_no_success() -> None:
+    told = evidence(story(REGION))
+    action = np.column_stack([np.full(len(told.qpos), 0.5), np.full(len(told.qpos), 0.08)])
+    assert (
+        judge(Task(id="t", object=BLOCK, goal=REGION, instruction=""), replace(told, action=action)).cause == "too_fast"
+    )
+
+
 def test_malformed_evidence_is_an_error_and_no_verdict() -> None:
     good = evidence(story(REGION))
     broken = good.qpos.copy()

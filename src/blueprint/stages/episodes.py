@@ -396,5 +396,6 @@ def _judge(task: Task, rollout: Rollout) -> Verdict:
         contacts=arrays["contacts"],
         forces=arrays["force"],
         fps=rollout.fps,
+        action=arrays["action"],
     )
     return judge(task, evidence)

@@ -61,7 +61,8 @@ def judge(task: Task, evidence: Evidence) -> Verdict:
     history = History(evidence)
     history.validate(task)
     judged = import_module(f"{__name__}.{GOALS[task.goal.family]}").findings(history, task)
-    findings: list[rules.Finding] = [*rules.blamed("unstable_start", rules.start(history)), *judged]
+    starts, told = rules.start(history), rules.limits(history)
+    findings = [*rules.blamed("unstable_start", starts), *judged, *rules.blamed("too_fast", told)]
     checks = tuple(check for _, check in findings)
     for cause, check in findings:
         if not check.passed:

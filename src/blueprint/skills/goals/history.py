@@ -35,6 +35,7 @@ class Evidence:
 
     model: the compiled workcell; robots: its arms; objects: names of its free bodies
     qpos: (T, nq); contacts: (K, 3) int (frame, body id a, body id b); forces: (K,) normal force [N]
+    action: (T, sum of n + 1) commands of all arms, joints [rad] and opening [m]; None = not known, so not judged
     """
 
     model: mujoco.MjModel
@@ -44,6 +45,7 @@ class Evidence:
     contacts: NDArray[np.int32]
     forces: Array
     fps: int
+    action: NDArray[np.floating] | None = None
 
 
 class History:
@@ -83,6 +85,9 @@ class History:
             and not 0 <= evidence.contacts[:, 0].min() <= evidence.contacts[:, 0].max() < self.frames
         ):
             raise IntegrityError("contacts lie outside the recorded frames")
+        wide = sum(len(robot.joints) + 1 for robot in evidence.robots)
+        if evidence.action is not None and evidence.action.shape != (self.frames, wide):
+            raise IntegrityError(f"actions must be ({self.frames}, {wide}), not {evidence.action.shape}")
 
     def _id(self, name: str) -> int:
         try:

@@ -23,6 +23,7 @@ DISTURBED_M = 0.02
 BRUSH_N = 20.0
 NUDGE_N = 5.0  # fingers against an object that is not the task's: less than it takes to push a full can or bottle
 ARM_N = 2.0  # anything else of the robot against anything
+SHARE = 1.01  # of what the datasheet allows, by finite differences of commands kept as float32
 
 
 def blamed(cause: FailureCause, checks: Iterable[Check]) -> Iterator[Finding]:
@@ -34,6 +35,21 @@ def start(history: History) -> Iterator[Check]:
     frames = slice(0, max(2, 1 + round(START_S * history.evidence.fps)))
     for name in history.body:
         yield check(f"start: motion of {name}", history.motion(name, frames), "<=", STILL_M)
+
+
+def limits(history: History) -> Iterator[Check]:
+    """What every arm was commanded keeps to its datasheet; it is at home before, and stands still after."""
+    column, fps, action = 0, history.evidence.fps, history.evidence.action
+    if action is None:
+        return
+    for robot in history.evidence.robots:
+        own = action[:, column : column + len(robot.joints)].astype(float)
+        column += len(robot.joints) + 1
+        told = np.concatenate([np.tile(robot.home, (3, 1)), own, np.tile(own[-1], (3, 1))])
+        bounds = (robot.velocity_limits, robot.acceleration_limits, robot.jerk_limits)
+        for order, (what, bound) in enumerate(zip(("velocity", "acceleration", "jerk"), bounds, strict=True), 1):
+            most = (np.abs(np.diff(told, order, axis=0)) * fps**order / np.array(bound)).max()
+            yield check(f"limits: {what} commanded of {robot.name}, share of the datasheet's", most, "<=", SHARE)
 
 
 def collisions(history: History, handled: Collection[str], pressed: Collection[int] = ()) -> Iterator[Check]:

@@ -74,12 +74,12 @@ def confirmed(workcell: Workcell, episodes: Episodes, record: EpisodeRecord) -> 
     """Whether the judge finds success in the states, whatever the record says."""
     from blueprint.skills.goals import Evidence, judge
 
-    arrays = _states(episodes, record, "qpos", "contacts", "force")
+    qpos, contacts, forces, action = _states(episodes, record, "qpos", "contacts", "force", "action").values()
     absent = record.variation.absent if record.variation else ()
     objects = tuple(name for name in workcell.objects if name not in absent)
     model = _model(episodes.model(record, workcell))
     try:
-        evidence = Evidence(model, workcell.robots, objects, *arrays.values(), fps=episodes.fps)
+        evidence = Evidence(model, workcell.robots, objects, qpos, contacts, forces, episodes.fps, action)
         return judge(record.task, evidence).success
     except IntegrityError:
         return False
