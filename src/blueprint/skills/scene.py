@@ -18,6 +18,7 @@ from blueprint.skills.cell import Cell
 from blueprint.skills.grasping.antipodal import Grasp, available, sample_grasps
 from blueprint.skills.grasping.approach import Approach
 from blueprint.skills.grasping.solids import solid
+from blueprint.skills.mounting import PANDA_REACH_M, WORKED_M
 from blueprint.skills.primitives import Skills
 
 Array = NDArray[np.float64]
@@ -89,14 +90,17 @@ class TaskScene:
     def ease(self, arm: int, spots: Array) -> float:
         """How far the joints of an arm stay from their limits with its hand at the worst of some spots (N, 3).
 
-        In [0, 1]; negative, and the less the farther it is, where the hand gets neither from above nor level.
+        In [0, 1], less where the arm is stretched or folded (see `mounting.WORKED_M`); negative, and the less the
+        farther it is, where the hand gets neither from above nor level.
         """
         skills = self.team[arm]
         base, found = np.array(skills.cell.robot.base.position), []
         for spot in spots:
             solved = (skills.arm.solve(tool, skills.arm.home) for tool in hand_poses(spot, base))
             margins = [skills.arm.margin(joints) for joints in solved if joints is not None]
-            found.append(max(margins, default=-float(np.linalg.norm(spot - base))))
+            away = float(np.linalg.norm(spot - base))
+            worked = float(np.interp(away, [0.0, *WORKED_M, PANDA_REACH_M], [0.0, 1.0, 1.0, 0.0]))
+            found.append(worked * max(margins) if margins else -away)
         return min(found)
 
     @property
