@@ -6,11 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-from bench.episodes.two_arms import Part, Thing, simscene
+from bench.episodes.two_arms import Part, Thing
 
-from blueprint.backends.robots import mjcf as robot_mjcf
-from blueprint.backends.simulator_mujoco import SimulatorMujoco
-from blueprint.model.artifacts import Workcell
 from blueprint.model.task import Family, Goal, Task
 from blueprint.skills.families import family
 from blueprint.skills.goals import Evidence, Verdict, judge
@@ -18,34 +15,16 @@ from blueprint.skills.goals.two_arms import _shortest_phase
 from blueprint.skills.primitives import SkillError
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from toy_cell import panda
+from toy_pair import two_pandas
 
 FPS = 15
 PLANK = Thing("plank", (Part((0.14, 0.02, 0.02)),), 0.5, (0.0, 0.0), 90)
-BASES = ((-0.55, 0.0, 0.0), (0.55, 0.0, np.pi))
 GOALS: dict[Family, tuple[float, float]] = {"handover": (0.0, -0.3), "carry": (0.0, 0.2)}
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> TaskScene:
-    out = tmp_path_factory.mktemp("pair")
-    made = simscene((PLANK,), out / "scene")
-    mountings = []
-    for x, y, yaw in BASES:
-        T = np.eye(4)
-        T[:2, :2] = [[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]]
-        T[:2, 3] = x, y
-        mountings.append(robot_mjcf.Mounting(panda(), T, 0.0))
-    arms = robot_mjcf.mount_all(made.path(made.mjcf), mountings, out)
-    cell = Workcell(
-        robot=arms[0],
-        others=arms[1:],
-        bodies=made.bodies,
-        cameras=("scene", "wrist", "wrist2"),
-        table_polygon=made.table_polygon,
-        reachable={"plank": True},
-    ).save(out)
-    return TaskScene.of(cell, SimulatorMujoco(), 0)
+    return two_pandas(tmp_path_factory.mktemp("pair"), (PLANK,), 0.55)
 
 
 def task(name: Family) -> Task:
