@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
+import pytest
 
 from blueprint.model.scene import Ranges, SceneBody
 from blueprint.model.spatial import Pose
+from blueprint.model.task import Family, Goal, Task
 from blueprint.model.variation import TEXTURES, Look, PhysicsDraw
-from blueprint.skills.variation.draws import draw_look, draw_physics
+from blueprint.skills.variation.draws import draw_error, draw_look, draw_physics
 
 BODIES, CAMERAS = ("world", "cup", "box"), ("scene", "wrist")
 
@@ -88,3 +90,21 @@ def test_physics_stay_within_each_bodys_own_ranges() -> None:
     assert all(d is not None and 0.7 <= d.damping["box/hinge"] <= 1.3 for d in drawn)
     low = physics("low", 3)
     assert low is not None and max(abs(factor - 1) for factor in low.mass.values()) <= 0.2 / 3 + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("family", "kinds"),
+    [
+        ("place_region", {"grasp_offset", "early_opening", "target_offset"}),
+        ("insert", {"grasp_offset", "early_opening"}),
+        ("open", {"grasp_offset"}),
+        ("pull", {"grasp_offset"}),
+        ("push", {"target_offset"}),
+    ],
+)
+def test_an_error_is_one_that_the_family_can_make(family: Family, kinds: set[str]) -> None:
+    goal = Goal(family=family, center=(0.1, 0.2), radius_m=0.03)
+    task = Task(id="t", object="cup", goal=goal, instruction="")
+    drawn = [draw_error(np.random.default_rng(seed), task, ("cup",)) for seed in range(60)]
+    assert {error.kind for error in drawn if error} == kinds
+    assert draw_error(np.random.default_rng(0), task, ("box",)) is None

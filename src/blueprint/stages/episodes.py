@@ -347,7 +347,7 @@ def _erring(
 ) -> tuple[Start, Iterator[Way]]:
     """The start with an error to make, and the ways of a robot that makes it; as it was where no error suits."""
     from blueprint.skills.families import family
-    from blueprint.skills.variation.draws import draw_error, mistaken
+    from blueprint.skills.variation.draws import UNLIFTED, draw_error, mistaken
 
     cell = start.scene.cell
     error = draw_error(drawn, start.task, cell.objects)
@@ -357,8 +357,8 @@ def _erring(
     wrong = family(task.goal.family).ways(start.scene, task, believed, rng)
     if error.kind != "early_opening" and (first := next(wrong, None)) is not None:
         ways = itertools.chain([first], wrong)
-    else:  # nobody would try what was drawn, but every gripper may slip
-        error = Injected(kind="early_opening")
+    else:  # nobody would try what was drawn, but every gripper that lifts may slip
+        error = None if task.goal.family in UNLIFTED else Injected(kind="early_opening")
     variation = start.variation.model_copy(update={"injected": error})
     return Start(start.scene, start.task, start.qpos, variation), ways
 
@@ -388,14 +388,7 @@ def _judge(task: Task, rollout: Rollout) -> Verdict:
     from blueprint.skills.goals import Evidence, judge
 
     arrays, cell = rollout.arrays(), rollout.cell
-    evidence = Evidence(
-        model=cell.model,
-        robots=tuple(view.robot for view in cell.views),
-        objects=cell.objects,
-        qpos=arrays["qpos"],
-        contacts=arrays["contacts"],
-        forces=arrays["force"],
-        fps=rollout.fps,
-        action=arrays["action"],
-    )
+    robots = tuple(view.robot for view in cell.views)
+    qpos, contacts, forces = (arrays[name] for name in ("qpos", "contacts", "force"))
+    evidence = Evidence(cell.model, robots, cell.objects, qpos, contacts, forces, rollout.fps, arrays["action"])
     return judge(task, evidence)

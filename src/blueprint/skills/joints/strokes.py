@@ -291,7 +291,8 @@ def _nudge(
         world.place(rollout.qpos)
         if not touches_only(world, joints, contact.width, part):
             return
-        rollout.run(segment, np.linspace(rollout.commanded, joints, 4)[1:], 0.0)
+        frames = -(-rollout.fps // 5)
+        rollout.run(segment, np.linspace(rollout.commanded, joints, frames + 1)[1:], 0.0)
 
 
 def _follow(skills: Skills, rollout: Rollout, segment: str, path: Array, opening: float, limits: Limits) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from blueprint.model.scene import SceneBody
 from blueprint.model.spatial import Vec3
-from blueprint.model.task import Goal, Task
+from blueprint.model.task import Family, Goal, Task
 from blueprint.model.variation import (
     SHARE,
     TEXTURES,
@@ -52,6 +52,8 @@ GOAL_M = 0.09  # how far a region may be from where the task has it
 GOAL_EDGE_M, GOAL_GAP_M = 0.02, 0.02  # between what will stand there and the table's edge, or another object
 GOALS_TRIED = 30
 MISSES_M = (0.012, 0.02)  # how far the robot believes an object to be from where it is
+# whose robot lifts nothing, so that no slip shows; one that pushes looks before every stroke where the thing is
+UNLIFTED: frozenset[Family] = frozenset(("push", "pull", "open", "close", "turn", "press"))
 ASIDE_M = 0.025  # how far beyond its region an object is put by mistake
 
 
@@ -195,8 +197,10 @@ def draw_error(rng: np.random.Generator, task: Task, objects: Sequence[str]) -> 
     """An error that suits the task; None where it handles no free object."""
     if task.object not in objects:
         return None
-    kinds: list[ErrorKind] = ["grasp_offset", "early_opening"]
-    if task.goal.family == "place_region":
+    kinds: list[ErrorKind] = [] if task.goal.family == "push" else ["grasp_offset"]
+    if task.goal.family not in UNLIFTED:
+        kinds.append("early_opening")
+    if task.goal.family in ("place_region", "push"):
         kinds.append("target_offset")
     kind = kinds[int(rng.integers(len(kinds)))]
     direction = rng.standard_normal(3)
