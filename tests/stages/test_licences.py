@@ -12,8 +12,8 @@ import toy_episodes
 from blueprint import verify
 from blueprint.backends.reconstruction.checkpoints import MODELS, UNKNOWN
 from blueprint.model.artifacts import Articulation, Capture, Library, Licences, Physics, Reconstruction
-from blueprint.model.library import LibraryAsset
 from blueprint.model.scene import ObjectAsset
+from blueprint.model.variation import Swap
 from blueprint.stages.licences import PERMISSIVE, judged, licences
 
 Made = dict[str, Any]
@@ -104,12 +104,10 @@ def test_a_capture_of_unclear_terms_leaves_the_whole_unknown(made: Made, tmp_pat
 def test_what_may_stand_in_an_episode_has_a_row_on_its_own_terms(
     made: Made, tmp_path: Path, licence: str, whole: str
 ) -> None:
-    asset = {"name": "shop_mug", "source": "shop", "licence": licence}
-    other = {"name": "shop_sofa", "source": "shop", "licence": "all rights reserved"}
-    both = tuple(LibraryAsset.model_construct(None, **one) for one in (asset, other))
-    library = Library.model_construct(assets=both, similar={"box": {"shop_mug": None}})
+    swap = Swap.model_construct(source="shop", licence=licence)
+    library = Library.model_construct(similar={"box": {"shop_mug": swap}, "can": {"shop_mug": swap}})
     result = of(made, tmp_path, library=library)
-    assert found(result, "asset") == [("1 models: shop_mug", whole)]
+    assert found(result, "asset") == [("shop_mug", whole)]
     assert result.commercial_use == whole
 
 

@@ -28,7 +28,6 @@ from blueprint.model.certificate import (
     Suitability,
 )
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode, RecordedInstance
-from blueprint.model.library import LibraryAsset, Likeness
 from blueprint.model.movers import AnyMover
 from blueprint.model.packs import Pack, Stream
 from blueprint.model.quality import Diversity, EpisodeQuality, Term
@@ -36,6 +35,7 @@ from blueprint.model.scene import (
     CameraView,
     Check,
     Instance,
+    LibraryAsset,
     ObjectAsset,
     PhysicalObject,
     RobotArm,
@@ -47,6 +47,7 @@ from blueprint.model.scene import (
 )
 from blueprint.model.spatial import Vec2
 from blueprint.model.task import Task
+from blueprint.model.variation import Swap
 
 
 class Source(Artifact):
@@ -192,13 +193,13 @@ class TaskSet(Artifact):
 
 
 class Library(Artifact):
-    """Assets that may take the place of captured objects. Files: NAME/visual.obj, texture.png, 000.obj ... (colliders).
+    """Assets that may take the place of captured objects. Files: SOURCE/N/ as in `Physics`.
 
-    similar: captured object -> name of an asset -> how like it is; refused: why others are not
+    similar: captured object -> name of an asset -> what is written down of the swap; refused: why others are not
     """
 
     assets: tuple[LibraryAsset, ...] = ()
-    similar: dict[str, dict[str, Likeness]] = Field(default_factory=dict)
+    similar: dict[str, dict[str, Swap]] = Field(default_factory=dict)
     refused: dict[str, str] = Field(default_factory=dict)
 
 

@@ -334,6 +334,15 @@ class SceneBody(Model):
         return not (self.anchored or self.joints or self.soft)
 
 
+class LibraryAsset(Model):
+    """An object of elsewhere: all that captured ones have, its pose that in which it rested; files below `folder`."""
+
+    name: str
+    folder: str
+    body: SceneBody
+    item: PhysicalObject
+
+
 # ------------------------------------------------------------------ robot
 
 

@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field
 
 from blueprint.core.artifact import Model
-from blueprint.model.library import Swap
 from blueprint.model.movers import AnyMover
 from blueprint.model.spatial import Vec3
 
@@ -96,6 +95,26 @@ class Injected(Model):
 
     kind: ErrorKind
     offset: Vec3 = (0.0, 0.0, 0.0)
+
+
+class Swap(Model):
+    """A similar thing in the place of a captured one, whose body keeps its name. text, category, licence: the asset's.
+
+    by: both are known to be of one category, or one of them is of none and the shapes agree; sha256: of its mesh
+    size_ratio: the largest between their extents, smallest to smallest and so on, at least 1
+    fill, convexity: by how much their volumes over those of their boxes, and of their hulls, differ
+    """
+
+    asset: str
+    source: str
+    sha256: str
+    text: str
+    category: str
+    licence: str
+    by: Literal["category", "shape"]
+    size_ratio: float
+    fill: float
+    convexity: float
 
 
 class Variation(Model):

@@ -25,10 +25,9 @@ from blueprint.core.execute import map_items
 from blueprint.core.stage import stage
 from blueprint.model.artifacts import Episodes, Library, TaskSet, Workcell
 from blueprint.model.episode import Attempt, EpisodeRecord
-from blueprint.model.library import Swap
 from blueprint.model.movers import AnyMover
 from blueprint.model.task import Task
-from blueprint.model.variation import Injected, Level, Variation
+from blueprint.model.variation import Injected, Level, Swap, Variation
 
 if TYPE_CHECKING:
     from blueprint.skills.families import Way
@@ -154,8 +153,7 @@ def _prepare(
     Raises SettingsError for errors to make among people: neither was tried with the other.
     """
     from blueprint.skills.scene import TaskScene
-    from blueprint.skills.variation.object_sets import SETS, ObjectSet, draw_set, write_set
-    from blueprint.skills.variation.swaps import draw_swaps, swaps_of
+    from blueprint.skills.variation.object_sets import SETS, ObjectSet, draw_set, draw_swaps, write_set
     from blueprint.skills.wording import Wording, viewers_right
 
     if workcell.movers and cfg.inject_errors:
@@ -180,10 +178,11 @@ def _prepare(
     for k in range(SETS[level]):
         objects, file = draw_set(rng, level, cell, wanted & {*cell.objects}), f"{MODELS}/{k:03d}.xml"
         (out / MODELS).mkdir(exist_ok=True)
-        tried = draw_swaps(swapping, level, library, tuple(objects.scaled))
-        objects = write_set(cell, captured.table, objects, tried, library, simulator, out / file, refused)
+        tried = draw_swaps(swapping, level, library, objects.scaled)
+        objects = write_set(captured, objects, tried, library, out / file, refused)
+        swaps = {name: library.similar[name][asset.name] for name, asset in objects.swapped.items()}
         scene = scene_with(objects, out / file)
-        settings.append(Setting(objects, scene, Wording.of(scene, right), file, swaps_of(objects.swapped, library)))
+        settings.append(Setting(objects, scene, Wording.of(scene, right), file, swaps))
     return Plan(tuple(settings), cfg, workcell.movers, refused)
 
 
@@ -260,7 +259,7 @@ def _start(plan: Plan, task: Task, index: int, rng: np.random.Generator) -> tupl
 
 def _settings(plan: Plan, task: Task, drawn: np.random.Generator) -> Iterator[tuple[Setting, Task]]:
     """The sets that hold what the task needs, in random order, the task in their words; last, what was captured."""
-    from blueprint.skills.variation.swaps import reworded
+    from blueprint.skills.variation.object_sets import reworded
 
     named = {name for step in task.steps for name in (step.object, step.goal.target)}
     captured, *others = plan.settings

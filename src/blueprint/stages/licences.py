@@ -22,7 +22,7 @@ from blueprint.model.artifacts import (
     Reconstruction,
     TaskSet,
     Workcell,
-)
+)  # fmt: skip
 from blueprint.model.certificate import Commercial, LicensedInput
 from blueprint.stages.physics.estimating import RECORD
 from blueprint.stages.tasks import PROPOSALS
@@ -98,10 +98,8 @@ def _given(capture: Capture, articulation: Articulation) -> Iterator[LicensedInp
 
 def _swapped_in(library: Library) -> Iterator[LicensedInput]:
     """Things of the library that are like something captured: any of them may stand in an episode."""
-    like = {name for some in library.similar.values() for name in some}
-    for source, licence in dict.fromkeys((a.source, a.licence) for a in library.assets if a.name in like):
-        names = [a.name for a in library.assets if a.name in like and (a.source, a.licence) == (source, licence)]
-        yield _row("asset", f"{len(names)} models: {', '.join(names)}"[:200], licence, f"library.sources: {source}")
+    for name, swap in {name: swap for some in library.similar.values() for name, swap in some.items()}.items():
+        yield _row("asset", name, swap.licence, f"library.sources: {swap.source}")
 
 
 def _checkpoints(reconstruction: Reconstruction) -> Iterator[LicensedInput]:

@@ -75,7 +75,7 @@ def simscene(reconstruction: Reconstruction, physics: Physics, cfg: SimSceneConf
             for fault in check_asset(assets / SIMREADY / asset_file(item.asset.name)):
                 warn(f"{item.asset.name}: its USD asset has a fault: {fault}")
     return SimScene(
-        bodies=tuple(_body(item) for item in objects),
+        bodies=tuple(body_of(item) for item in objects),
         cameras=cameras,
         table_polygon=tuple((x, y) for x, y in polygon.tolist()),
         settle=physics.settle,
@@ -139,7 +139,8 @@ def table_mesh(support: Support, polygon: Array) -> TexturedMesh:
     return TexturedMesh(vertices, faces, np.clip(uv, 0.0, 1.0)[faces], np.repeat(normal[:, None], 3, axis=1))
 
 
-def _body(item: PhysicalObject) -> SceneBody:
+def body_of(item: PhysicalObject) -> SceneBody:
+    """Its description, as files of the scene have it."""
     return SceneBody(
         name=item.asset.name,
         text=item.asset.text,

@@ -65,17 +65,10 @@ def write_sidecar(
             _write_poses(root, workcell, recording, recorded, segments, index)
             lines.write(json.dumps(_line(index, recorded, record, segments)) + "\n")
     records = [record for _, record in pairs]
-    scenes = [_objects(record) for record in records]
+    drawn = [record.variation for record in records]
+    scenes = [str((v.absent, sorted(v.scaled.items()), sorted(v.swapped.items()))) if v else "" for v in drawn]
     parts = split([recorded.index for recorded, _ in pairs], scenes, [record.task.id for record in records], strategy)
     (root / "splits.json").write_text(json.dumps({"strategy": strategy, "seed": SEED, **parts}) + "\n")
-
-
-def _objects(record: EpisodeRecord) -> str:
-    """Equal for episodes of one set of objects."""
-    if (v := record.variation) is None:
-        return ""
-    swapped = sorted((name, swap.sha256) for name, swap in v.swapped.items())
-    return str((v.absent, sorted(v.scaled.items()), swapped) if swapped else (v.absent, sorted(v.scaled.items())))
 
 
 def _line(index: int, recorded: RecordedEpisode, record: EpisodeRecord, segments: list[str]) -> dict[str, Any]:

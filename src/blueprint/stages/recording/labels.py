@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from blueprint.backends.anatomy_mujoco import Anatomy, anatomy
 from blueprint.model.artifacts import Workcell
 from blueprint.model.episode import EpisodeRecord, RecordedInstance
-from blueprint.model.library import Swap
+from blueprint.model.variation import Swap
 
 Array = NDArray[np.float64]
 BACKGROUND = "background"
@@ -43,7 +43,7 @@ class Labels:
         found, names = anatomy(model), [kind.name for kind in self.instances]
         instance = self.instance.copy()
         for body, swap in swapped.items():
-            instance[self.instance == names.index(body)] = names.index(_name(body, swap))
+            instance[self.instance == names.index(body)] = names.index(f"{body}:{swap.asset}")
         category = np.array([self.categories.index(self.instances[i].category) for i in instance], np.uint16)
         points = {self.bodies.index(found.names[body]): hull for body, hull in found.points.items()}
         return replace(self, instance=instance, category=category, points=points)
@@ -72,17 +72,12 @@ def labels_of(workcell: Workcell, records: Iterable[EpisodeRecord] = ()) -> Labe
             category = ROBOT if root in arms else kinds.get(name) or name
             of_root[root] = len(instances)
             instances.append(RecordedInstance(name=name, category=category, thing=root in arms or name in kinds))
-    swaps = {_name(b, s): s for r in records if r.variation for b, s in r.variation.swapped.items()}
-    for name, swap in sorted(swaps.items()):
-        instances.append(RecordedInstance(name=name, category=swap.category or swap.text, thing=True))
+    swaps = {f"{b}:{s.asset}": s for r in records if r.variation for b, s in r.variation.swapped.items()}
+    instances += [RecordedInstance(name=k, category=s.category or s.text, thing=True) for k, s in sorted(swaps.items())]
     categories = tuple(dict.fromkeys(instance.category for instance in instances))
     instance = np.array([of_root[root] for root in found.roots.tolist()], np.uint16)
     category = np.array([categories.index(instances[i].category) for i in instance], np.uint16)
     return Labels(found.names, tuple(instances), categories, instance, category, found.points)
-
-
-def _name(body: str, swap: Swap) -> str:
-    return f"{body}:{swap.asset}"
 
 
 def _root_of(found: Anatomy, body: str) -> int:
