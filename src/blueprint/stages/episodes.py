@@ -160,7 +160,9 @@ def _prepare(
         raise SettingsError(
             "episodes.inject_errors and workcell.people or movers do not go together", "set one of them to 0"
         )
-    wanted = {step.object for task in taskset.tasks for step in task.steps}
+    steps = [step for task in taskset.tasks for step in task.steps]
+    wanted = {step.object for step in steps}
+    fitted = {str(one) for step in steps if step.goal.family == "insert" for one in (step.object, step.goal.target)}
 
     def scene_with(objects: ObjectSet, file: Path | None) -> TaskScene:
         scene = TaskScene.of(
@@ -176,7 +178,7 @@ def _prepare(
     settings, refused = [Setting(ObjectSet(), captured, Wording.of(captured, right))], dict[str, str]()
     rng, swapping = (np.random.default_rng([cfg.seed, purpose]) for purpose in (13, 17))
     for k in range(SETS[level]):
-        objects, file = draw_set(rng, level, cell, wanted & {*cell.objects}), f"{MODELS}/{k:03d}.xml"
+        objects, file = draw_set(rng, level, cell, wanted & {*cell.objects}, fitted), f"{MODELS}/{k:03d}.xml"
         (out / MODELS).mkdir(exist_ok=True)
         tried = draw_swaps(swapping, level, library, objects.scaled)
         objects = write_set(captured, objects, tried, library, out / file, refused)

@@ -37,6 +37,7 @@ RIM_M = 0.006  # below the top, where a hole is measured
 RAYS = 72
 WIDEST_M = 0.12  # of a hole
 PLAY_M = (1e-4, 0.004)  # by which a hole is wider than what is inserted; beyond it, it is a container
+FITS = (("tight", 0.0005), ("medium", 0.0015), ("loose", PLAY_M[1]))  # classes, and the most play of each; our choice
 DEEP_M = 0.012  # of a hole worth the name
 SHARE = 0.8  # of its depth that a task asks for
 BRING_M, BRING_STEPS = 0.04, 8  # of the peg above the rim, where it is brought, and steps from there
@@ -59,17 +60,36 @@ class Hole:
 
 
 def propose(scene: TaskScene, family: Family, rng: np.random.Generator) -> Iterator[Proposal]:
-    """Everything that just fits a hole; the goal's radius is the play."""
+    """Everything that just fits a hole; the goal's radius is the play, which the task's name tells the class of."""
     cell, qpos = scene.cell, scene.cell.home_qpos
-    for name, target in itertools.permutations(cell.objects, 2):
-        hole = hole_of(cell, target, qpos)
-        if hole is None or not scene.reachable.get(name):
+    found = {name: hole_of(cell, name, qpos) for name in cell.objects}
+    holes = {name: hole for name, hole in found.items() if hole is not None}
+    if not holes:
+        yield Proposal("", None, "insert", f"nothing in the scene has a hole in its top, {1000 * DEEP_M:.0f} mm deep")
+    for name, target in itertools.product(cell.objects, holes):
+        if name == target:
             continue
+        hole = holes[target]
         play = float((hole.opening.size - _outline(cell, name, qpos).size).min())
-        if PLAY_M[0] <= play <= PLAY_M[1]:
+        reason = misfit(play)
+        if not reason and not scene.reachable.get(name):
+            reason = "it cannot be grasped: too wide for the gripper or out of reach"
+        if reason:
+            yield Proposal(name, None, f"insert-{name}-{target}", reason)
+        else:
             depth = round(SHARE * (hole.top - hole.floor), 4)
             goal = Goal(family="insert", target=target, height_m=depth, radius_m=round(play, 5))
-            yield Proposal(name, goal, f"insert-{name}-{target}")
+            fit = next(fit for fit, most in FITS if play <= most)
+            yield Proposal(name, goal, f"insert-{name}-{target}-{fit}")
+
+
+def misfit(play: float) -> str:
+    """Why a hole that is wider by so much [m] makes no task, or ""."""
+    low, high = PLAY_M
+    if low <= play <= high:
+        return ""
+    allowed = f"; what is inserted has {1000 * low:.1f} to {1000 * high:.0f} mm of play"
+    return f"it is {abs(1000 * play):.2f} mm {'wider' if play < 0 else 'narrower'} than the hole{allowed}"
 
 
 def arrange(scene: TaskScene, task: Task, qpos: Array, rng: np.random.Generator) -> Array:

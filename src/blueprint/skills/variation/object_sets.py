@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,8 +74,13 @@ class ObjectSet:
         return captured.model_copy(update={"bodies": tuple(bodies)})
 
 
-def draw_set(rng: np.random.Generator, level: Level, cell: Cell, wanted: Iterable[str]) -> ObjectSet:
-    """Some objects taken out or scaled; those that carry another stay. wanted: at least one of these stays, too."""
+def draw_set(
+    rng: np.random.Generator, level: Level, cell: Cell, wanted: Iterable[str], fitted: Collection[str] = ()
+) -> ObjectSet:
+    """Some objects taken out or scaled; those that carry another stay. wanted: at least one of these stays, too.
+
+    fitted: these are never scaled, since another one fits them
+    """
     share, carriers = SHARE[level], carrying(cell)
     free = [name for name in cell.objects if name not in carriers]
     absent = [name for name in free if rng.uniform() < share * ABSENT]
@@ -83,7 +88,7 @@ def draw_set(rng: np.random.Generator, level: Level, cell: Cell, wanted: Iterabl
     needed = sorted(set(wanted))
     if needed and set(needed) <= set(absent):
         absent.remove(needed[int(rng.integers(len(needed)))])
-    return ObjectSet(tuple(absent), {name: factor for name, factor in factors.items() if name not in absent})
+    return ObjectSet(tuple(absent), {name: factors[name] for name in free if name not in {*absent, *fitted}})
 
 
 def carrying(cell: Cell) -> set[str]:
