@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault(variable, "1")
     arguments = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
+    from blueprint.apps.console import print_error
     from blueprint.core.errors import BlueprintError
 
     try:
@@ -41,15 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BlueprintError as error:
         if arguments.debug:
             raise
-        _print_error(error.message, error.hint)
+        print_error(error.message, error.hint)
     except BrokenPipeError:  # `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # a folder that cannot be written, a full disk
         if arguments.debug:
             raise
-        _print_error(str(error), "check that the path exists, that you may write there and that the disk has room")
+        print_error(str(error), "check that the path exists, that you may write there and that the disk has room")
     except KeyboardInterrupt:
-        _print_error("stopped", "run the same command again: finished work is kept")
+        print_error("stopped", "run the same command again: finished work is kept")
     return 1
 
 
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--version", action="store_true", help="show the version")
-    parser.set_defaults(command=lambda arguments: _version() if arguments.version else _usage(parser))
+    parser.set_defaults(command=lambda arguments: _version() if arguments.version else parser.print_help() or 2)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_running(commands)
     _add_reading(commands)
@@ -120,31 +121,37 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     from blueprint.verify import DEFAULT_POLICY, POLICIES
 
     edit = _add(commands, "edit", _edit, "correct what was found, on a local web page")
-    edit.add_argument("scene", type=Path, metavar="DIR")
     edit.add_argument("--port", type=int, default=8642, help="of the page, on this machine only [8642]")
     serve = _add(commands, "serve", _serve, "offer reconstructors to other machines over HTTP")
     serve.add_argument("reconstructors", nargs="+", metavar="NAME", help="reconstructors to offer, e.g. rgbd")
     serve.add_argument("--folder", type=Path, required=True, help="where jobs live; they survive a restart")
-    serve.add_argument("--host", default="127.0.0.1", help="beyond this machine only with BLUEPRINT_SERVICE_TOKEN set")
-    serve.add_argument("--port", type=int, default=8790)
     serve.add_argument("--terms", default="the operator's own machine", help="terms of use of the results")
     serve.add_argument("--non-commercial", action="store_true", help="the terms forbid commercial use")
     stream = _add(commands, "stream", _stream, "serve episodes to training processes while they are made")
-    stream.add_argument("scene", type=Path, metavar="DIR")
-    stream.add_argument("--host", default="127.0.0.1", help="beyond this machine only with BLUEPRINT_STREAM_TOKEN set")
-    stream.add_argument("--port", type=int, default=8791)
+    for parser, port, name in ((serve, 8790, "SERVICE"), (stream, 8791, "STREAM")):
+        parser.add_argument("--host", default="127.0.0.1", help=f"beyond here only with BLUEPRINT_{name}_TOKEN set")
+        parser.add_argument("--port", type=int, default=port)
     stream.add_argument("--policy", default=DEFAULT_POLICY, choices=list(POLICIES), help=f"[{DEFAULT_POLICY}]")
     status = _add(commands, "status", _status, "what is done and what is not")
     why = _add(commands, "why", _why, "why a stage would run again, why it ran last")
     check = _add(commands, "check", _check, "look at every hash and format of a scene, or at anybody's LeRobot dataset")
     report = _add(commands, "report", _report, "path of the report")
     doctor = _add(commands, "doctor", _doctor, "what can run on this machine")
-    for parser in (status, why, check, report):
+    hero = _add(commands, "hero", _hero, "a path-traced picture or clip of an episode, by Blender")
+    hero.add_argument("--episode", type=int, metavar="N", help="[the first with states]")
+    hero.add_argument("--frame", type=int, metavar="N", help="picture of this one [the middle], clip from here on [0]")
+    for name, value in (("frames", 30), ("width", 960), ("height", 540)):
+        hero.add_argument(f"--{name}", type=int, default=value, metavar="N", help=f"[{value}]")
+    hero.add_argument("--samples", type=int, default=2, metavar="N", help="per pixel and axis: 1 quick, 4 fine [2]")
+    hero.add_argument("--camera", metavar="NAME", help="of the workcell [one that has robot and objects in view]")
+    hero.add_argument("--eye", type=float, nargs=3, metavar=("X", "Y", "Z"), help="where that one stands, roughly [m]")
+    hero.add_argument("--out", type=Path, default=Path("hero.png"), metavar="FILE", help=".png or .mp4 [hero.png]")
+    for parser in (edit, stream, status, why, check, report, hero):
         parser.add_argument("scene", type=Path, metavar="DIR")
     why.add_argument("stage", metavar="STAGE")
     for parser in (status, why):
         parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="what if?")
-    for parser in (status, why, check, report, doctor):
+    for parser in (status, why, check, report, doctor, hero):
         parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -198,11 +205,6 @@ def _version() -> int:
     return 0
 
 
-def _usage(parser: argparse.ArgumentParser) -> int:
-    parser.print_help()
-    return 2
-
-
 # ------------------------------------------------------------------ running
 
 
@@ -212,8 +214,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     with on_terminal():
         arguments.capture = make_capture(arguments.out / "capture", arguments.seed or 0)
-    arguments.scene = arguments.out
-    arguments.simulator = "mujoco"
+    arguments.scene, arguments.simulator = arguments.out, "mujoco"
     arguments.set = [f"episodes.count={_DEMO_EPISODES}", *arguments.set]
     return _run(arguments)
 
@@ -309,6 +310,15 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return _show(arguments, doctor.examine(), doctor.text)
 
 
+def _hero(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import hero
+    from blueprint.apps.console import on_terminal
+
+    with on_terminal():
+        made = hero.draw(arguments, hero.RendererHero())
+    return _show(arguments, made, lambda value: value["file"])
+
+
 def _verify(arguments: argparse.Namespace) -> int:
     from blueprint.apps.release import signing
 
@@ -370,9 +380,6 @@ def _robots(arguments: argparse.Namespace) -> int:
     return _show(arguments, *robots.answer(arguments))
 
 
-# ------------------------------------------------------------------ printing
-
-
 def _show(arguments: argparse.Namespace, value: dict[str, object], text: Callable[[dict], str]) -> int:
     """Print it. Returns the exit code: 1 if it says `ok: false`."""
     if arguments.json:
@@ -384,16 +391,6 @@ def _show(arguments: argparse.Namespace, value: dict[str, object], text: Callabl
 
         Console(highlight=False, soft_wrap=True).print(text(value))
     return 0 if value.get("ok", True) else 1
-
-
-def _print_error(message: str, hint: str) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"[bold red]error:[/bold red] {escape(message)}")
-    if hint:
-        console.print(f"[cyan]hint:[/cyan] {escape(hint)}")
 
 
 if __name__ == "__main__":

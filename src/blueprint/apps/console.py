@@ -169,3 +169,10 @@ def on_terminal() -> Iterator[None]:
 
     with ConsoleReporter(headline) as console, reporting(console):
         yield
+
+
+def print_error(message: str, hint: str) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"[bold red]error:[/bold red] {escape(message)}")
+    if hint:
+        console.print(f"[cyan]hint:[/cyan] {escape(hint)}")

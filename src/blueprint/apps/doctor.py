@@ -32,6 +32,7 @@ def examine() -> dict[str, Any]:
         *learned(),
         _service(),
         _gemini(),
+        _finding("Blender", None, os.environ.get("BLUEPRINT_BLENDER") or "no BLUEPRINT_BLENDER; only hero needs it"),
         _cache(),
         _disk(),
         _finding("cores", None, str(cores())),

@@ -132,7 +132,7 @@ class Replay:
 class Renderer(Protocol):
     """Pictures of stored states. `kind` = "renderer"; ours: mujoco.
 
-    sensor_source: what a dataset says of its pictures.
+    sensor_source: what a dataset says of its pictures. A slow one says `seconds_per_picture`, beyond which it hangs.
     """
 
     name: str

@@ -31,7 +31,12 @@ LEAST_SCORE: dict[Suitability, float] = {
 RASTERISED = ("mujoco",)
 PHOTOREALISTIC = ("isaac_sim_replicator",)
 # which renderers may say of their pictures that they come from there
-RENDERERS = {"mock": ("mock",), "mujoco": ("mujoco", "raster"), "isaac_sim_replicator": ("isaac_sim",)}
+RENDERERS = {
+    "mock": ("mock",),
+    "mujoco": ("mujoco", "raster"),
+    "isaac_sim_replicator": ("isaac_sim",),
+    "blender_cycles": ("hero",),  # neither of the above kinds: for development
+}
 PHYSICS_ENGINES = ("mujoco",)
 
 

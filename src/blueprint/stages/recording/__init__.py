@@ -190,14 +190,14 @@ def _folder(drawing: Drawing, looks: int) -> str:
 def _draw(session: Session, wanted: list[Drawing], out: Path, below: str) -> tuple[RecordedEpisode, ...]:
     if not wanted:
         return ()
-    cfg = session.cfg
+    cfg, pace = session.cfg, getattr(session.renderer, "seconds_per_picture", SECONDS_PER_PICTURE)
     pictures = max(drawing.frames for drawing in wanted) * len(session.cameras)
     folders = map_items(
         partial(_record, session, below),
         [(_folder(drawing, cfg.looks), drawing) for drawing in wanted],
         out / below,
         what="recording",
-        timeout_s=60.0 + (SECONDS_PER_PICTURE * cfg.samples**2 + SECONDS_PER_FULL * (cfg.pack is not None)) * pictures,
+        timeout_s=60.0 + (pace * cfg.samples**2 + SECONDS_PER_FULL * (cfg.pack is not None)) * pictures,
     )
     return tuple(RecordedEpisode.model_validate_json((f / TRACKS_FILE).read_bytes()) for f in folders)
 

@@ -86,7 +86,8 @@ def report(
         drawings[f"film_{record.index:06d}"] = partial(
             films.draw_film, renderer, workcell, eye, qpos, episodes.fps, film_size
         )
-    map_items(_draw, list(drawings.items()), out / "report" / MEDIA, what="report pictures")
+    pace = getattr(renderer, "seconds_per_picture", 2.0)
+    map_items(_draw, list(drawings.items()), out / "report" / MEDIA, what="report pictures", timeout_s=300 * pace)
     made = page.Made(
         capture, reconstruction, assets, physics, simscene, workcell, taskset, episodes, recording, quality, dataset,
         certificate,
