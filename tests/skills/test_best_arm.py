@@ -76,7 +76,3 @@ def test_a_refusal_tells_who_was_asked(scene: TaskScene) -> None:
     away = scene.cell.with_pose(here, "left", far)
     assert next(known.ways(scene, task("left", LIFT), away, np.random.default_rng(0)), None) is None
     assert known.why_none(scene, task("left", LIFT), away).endswith("out of reach (asked: robot, robot2)")
-    said = known.why_none(
-        scene, task("left", LIFT), here
-    )  # of the first arm's trials, and that it is out of the second's
-    assert said.startswith("robot: ") and "; robot2: left cannot be grasped" in said

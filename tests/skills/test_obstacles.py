@@ -1,4 +1,4 @@
-"""Laws of what moves: known over time, kept away from by waiting or going around, and braked for in time."""
+"""Laws of what moves: known over time, and braked for in time."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ import pytest
 from blueprint.backends.robots import mjcf as robot_mjcf
 from blueprint.skills.cell import Cell
 from blueprint.skills.planning.collision import CollisionWorld
-from blueprint.skills.planning.in_time import Among, ArmMotion, Crowd, Guard
-from blueprint.skills.planning.motion import Limits, within
-from blueprint.skills.planning.obstacles import Part, Scripted, Walker, add_movers, drive
+from blueprint.skills.planning.in_time import Crowd, Guard
+from blueprint.skills.planning.motion import Limits, time_waypoints, within
+from blueprint.skills.planning.obstacles import Walker, add_movers, drive
+from blueprint.skills.planning.paths import plan
 from toy_cell import panda
 
 FPS, OPENING = 15, 0.04
 LEFT = np.array([1.0, 0.35, 0.0, -1.9, 0.0, 2.25, 0.785])
 RIGHT = LEFT * np.array([-1, 1, 1, 1, 1, 1, 1])
-BALL = Scripted(Part("ball", 0.08), (0.0, 3.0), ((0.55, -0.9, 0.25), (0.55, 0.9, 0.25)))
-POST = Scripted(Part("ball", 0.08), (0.0, 0.1), ((0.6, 0.0, 0.3), (0.6, 0.0, 0.3)))
 WALKER = Walker("person", ((0.75, -2.5), (0.75, 2.5)), 0.0)
 
 
-def cell_with(folder: Path, movers: tuple, arms: int = 1) -> Cell:
+def cell_with(folder: Path, movers: tuple) -> Cell:
     """Pandas on the floor, side by side, among movers."""
     spec = mujoco.MjSpec()
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
@@ -33,45 +32,8 @@ def cell_with(folder: Path, movers: tuple, arms: int = 1) -> Cell:
     spec.compile()
     folder.mkdir(parents=True)
     (folder / "scene.xml").write_text(spec.to_xml())
-    if arms == 1:
-        robots = (robot_mjcf.mount(folder / "scene.xml", panda(), np.eye(4), 0.0, folder),)
-    else:
-        robots = two_arms(folder)
+    robots = (robot_mjcf.mount(folder / "scene.xml", panda(), np.eye(4), 0.0, folder),)
     return Cell.load(folder / "workcell.xml", robots, ())
-
-
-def two_arms(folder: Path) -> tuple:
-    """The mounted Panda twice, with prefixed names, both within reach of the middle."""
-    alone = robot_mjcf.mount(folder / "scene.xml", panda(), np.eye(4), 0.0, folder / "one")
-    spec, robots = mujoco.MjSpec.from_file(str(folder / "scene.xml")), []
-    for side, y in (("a/", 0.35), ("b/", -0.35)):
-        arm = mujoco.MjSpec.from_file(str(folder / "one" / "workcell.xml"))
-        for part in (*arm.keys, arm.geom("floor"), *(body for body in arm.bodies if body.name == "ball")):
-            arm.delete(part)
-        arm.camera("wrist").name = "wrist"
-        for mesh in arm.meshes:
-            mesh.file = str(folder / "one" / "assets" / Path(mesh.file).name)
-        spec.attach(arm, prefix=side, frame=spec.worldbody.add_frame(pos=[0, y, 0]))
-        prefixed = lambda names, side=side: tuple(side + name for name in names)  # noqa: E731
-        gripper = alone.gripper.model_copy(
-            update={
-                "site": side + alone.gripper.site,
-                "actuator": side + alone.gripper.actuator,
-                "finger_joints": prefixed(alone.gripper.finger_joints),
-                "finger_bodies": prefixed(alone.gripper.finger_bodies),
-            }
-        )
-        robots.append(
-            alone.model_copy(
-                update={
-                    "joints": prefixed(alone.joints),
-                    "actuators": prefixed(alone.actuators),
-                    "gripper": gripper,
-                }
-            )
-        )
-    (folder / "workcell.xml").write_text(spec.to_xml())
-    return tuple(robots)
 
 
 def limits(cell: Cell) -> Limits:
@@ -104,10 +66,13 @@ def nearest(cell: Cell, rows: np.ndarray, movers: tuple) -> float:
     return min(found)
 
 
-def among(cell: Cell, movers: tuple, **more: object) -> Among:
-    world = CollisionWorld(cell)
-    world.place(cell.home_qpos)
-    return Among(world, OPENING, (Crowd(movers),), limits(cell), FPS, **more)  # type: ignore[arg-type]
+def heedless(world: CollisionWorld) -> np.ndarray:
+    """(K, n) targets of a motion from LEFT to RIGHT that knows of nobody who moves."""
+    names = [part.name for part in WALKER.parts]
+    with world.ignoring(*names):
+        path = plan(world, LEFT, RIGHT, OPENING)
+    assert path is not None
+    return time_waypoints(path, limits(world.cell), FPS)
 
 
 def test_a_walker_is_a_pure_function_of_its_seed_and_of_time() -> None:
@@ -139,43 +104,6 @@ def test_a_walker_is_as_tall_as_said_stands_on_the_floor_and_is_never_faster_tha
         before = ends
 
 
-def test_an_arm_lets_a_ball_pass_and_keeps_away_from_it(tmp_path: Path) -> None:
-    cell = cell_with(tmp_path / "cell", (BALL,))
-    query = among(cell, (BALL,))
-    targets = query.plan(LEFT, RIGHT)
-    assert targets is not None
-    rows = np.concatenate([LEFT[None], targets])
-    np.testing.assert_array_equal(rows[-1], RIGHT)
-    assert nearest(cell, rows, (BALL,)) > 0.02
-    assert within(rows, limits(cell), FPS)
-    heedless = query._timed(LEFT, RIGHT)
-    assert heedless is not None
-    assert nearest(cell, np.concatenate([LEFT[None], heedless]), (BALL,)) < 0.02
-
-
-def test_an_arm_goes_around_what_stands_in_its_way_for_good(tmp_path: Path) -> None:
-    cell = cell_with(tmp_path / "cell", (POST,))
-    targets = among(cell, (POST,)).plan(LEFT, RIGHT)
-    assert targets is not None
-    assert nearest(cell, np.concatenate([LEFT[None], targets]), (POST,)) > 0.02
-
-
-def test_the_same_plan_for_the_same_arguments(tmp_path: Path) -> None:
-    cell = cell_with(tmp_path / "cell", (BALL,))
-    one, two = (among(cell, (BALL,)).plan(LEFT, RIGHT) for _ in range(2))
-    assert one is not None and two is not None
-    np.testing.assert_array_equal(one, two)
-
-
-def test_no_way_is_found_where_there_is_none(tmp_path: Path) -> None:
-    """Something comes to rest on the goal."""
-    hand = np.array([0.35, -0.55, 0.35])
-    cell = cell_with(tmp_path / "cell", (BALL,))
-    world = CollisionWorld(cell)
-    blocker = Scripted(BALL.part, (0.0, 1.0), (tuple(hand), tuple(world.tool_pose(RIGHT)[:3, 3])))
-    assert among(cell, (blocker,), patience_s=2.0).plan(LEFT, RIGHT) is None
-
-
 def simulated_contacts(cell: Cell, rows: np.ndarray, movers: tuple) -> int:
     """Steps with the robot in contact with a mover, the arm following its commands by its servos."""
     model, data, touching = cell.model, mujoco.MjData(cell.model), 0
@@ -203,9 +131,7 @@ def test_the_guard_keeps_away_from_a_person_whom_the_plan_did_not_know(
     cell = cell_with(tmp_path / "cell", (WALKER,))
     world = CollisionWorld(cell)
     world.place(cell.home_qpos)
-    far = Crowd((Walker("person", ((9.0, -2.5), (9.0, 2.5)), 0.0),))
-    targets = Among(world, OPENING, (far,), limits(cell), FPS).plan(LEFT, RIGHT)
-    assert targets is not None
+    targets = heedless(world)
     guard = Guard(world, np.concatenate([LEFT[None], targets]), OPENING, FPS)
     rows, waited = [LEFT], 0
     for frame in range(150):
@@ -227,47 +153,6 @@ def test_without_the_guard_the_person_is_hit(tmp_path: Path) -> None:
     cell = cell_with(tmp_path / "cell", (WALKER,))
     world = CollisionWorld(cell)
     world.place(cell.home_qpos)
-    far = Crowd((Walker("person", ((9.0, -2.5), (9.0, 2.5)), 0.0),))
-    targets = Among(world, OPENING, (far,), limits(cell), FPS).plan(LEFT, RIGHT)
-    assert targets is not None
-    heedless = np.concatenate([np.tile(LEFT, (16, 1)), targets])
-    assert nearest(cell, heedless, (WALKER,)) < 0.0
-    assert simulated_contacts(cell, heedless, (WALKER,)) > 0
-
-
-def test_a_plan_that_knows_the_person_waits_or_goes_around(tmp_path: Path) -> None:
-    cell = cell_with(tmp_path / "cell", (WALKER,))
-    targets = among(cell, (WALKER,), begins=1.0).plan(LEFT, RIGHT)
-    assert targets is not None
-    rows = np.concatenate([np.tile(LEFT, (16, 1)), targets])  # it is at rest for the second before it may begin
-    assert nearest(cell, rows, (WALKER,)) > 0.04
-
-
-def test_two_arms_swap_sides_without_meeting(tmp_path: Path) -> None:
-    """Each goes where the other starts from; the second is planned in the time that the first leaves."""
-    cell = cell_with(tmp_path / "cell", (), arms=2)
-    first, second = cell.view(0), cell.view(1)
-    into = [np.array([s * 0.75, 0.5, 0.0, -1.7, 0.0, 2.2, 0.785]) for s in (-1, 1)]
-    out = [np.array([s * 0.9, 0.2, 0.0, -2.0, 0.0, 2.2, 0.785]) for s in (1, -1)]
-    qpos = cell.home_qpos
-    for view, start in zip((first, second), (into[0], out[1]), strict=True):
-        qpos[view.arm_qpos] = start
-    plans = {}
-    for k, (view, start, goal) in enumerate(((first, into[0], out[0]), (second, out[1], into[1]))):
-        world = CollisionWorld(view)
-        world.place(qpos)
-        other = CollisionWorld(second)
-        others = tuple(plans.values()) or (ArmMotion(other, out[1], out[1][None], FPS),)
-        targets = Among(world, OPENING, others, limits(view), FPS).plan(start, goal)
-        assert targets is not None
-        plans[k] = ArmMotion(world, start, targets, FPS)
-    names = tuple(cell.model.body(b).name for b in second.robot_bodies)
-    closest, data = [], mujoco.MjData(cell.model)
-    for t in np.arange(0.0, max(p.until for p in plans.values()), 1 / FPS):
-        data.qpos[:] = qpos
-        for motion in plans.values():
-            motion.place(cell.model, data, float(t))
-        closest.append(distance(first, data.qpos, (), 0.0, names))
-    assert min(closest) > 0.02
-    alone = len(plans[0].targets)
-    assert len(plans[1].targets) > 0.5 * alone
+    rows = np.concatenate([np.tile(LEFT, (16, 1)), heedless(world)])
+    assert nearest(cell, rows, (WALKER,)) < 0.0
+    assert simulated_contacts(cell, rows, (WALKER,)) > 0

@@ -39,11 +39,6 @@ class Moving(Protocol):
     def bodies(self) -> tuple[str, ...]: ...
 
     @property
-    def until(self) -> float:
-        """When it has come to rest for good [s]."""
-        ...
-
-    @property
     def fastest(self) -> float:
         """No point of it is ever faster than this [m/s]."""
         ...

@@ -22,8 +22,11 @@ STILL_M_S = 0.005  # slower than this the tool rests
 
 @dataclass(frozen=True)
 class Path3:
-    """Where things were, world frame [m]: tool (T, 3) between the fingers; bodies name -> (T, 7) and cameras (T, C, 7):
-    position and quaternion wxyz."""
+    """Where things were, world frame [m].
+
+    tool: (T, 3) between the fingers, of the arm whose tool went farthest
+    bodies, cameras: name -> (T, 7) and (T, C, 7), position and quaternion wxyz
+    """
 
     tool: Array
     bodies: dict[str, Array]
@@ -38,9 +41,13 @@ class Path3:
         missing = [name for name in names if name not in values]
         if missing:
             raise IntegrityError(f"the recording lacks {missing[0]}", "run the recording stage again")
-        fingers = [poses[:, values[name], :3] for name in workcell.robot.gripper.finger_bodies]
+        tools = [
+            np.mean([poses[:, values[name], :3] for name in arm.gripper.finger_bodies], axis=0)
+            for arm in workcell.robots
+        ]
+        farthest = max(tools, key=lambda tool: float(np.linalg.norm(np.diff(tool, axis=0), axis=1).sum()))
         bodies = {body.name: poses[:, values[body.name]] for body in workcell.bodies if body.name in values}
-        return Path3(np.mean(fingers, axis=0), bodies, cameras)
+        return Path3(farthest, bodies, cameras)
 
     @cached_property
     def resampled(self) -> Array:
