@@ -211,7 +211,9 @@ def test_unverified_physics_and_failed_episodes_are_refused(finished: Path, tmp_
         EpisodeStream("http://nowhere").load(by_name["episodes"][0])
     key = browser(finished).get("/v1/stream").json()["key"]
     strict = browser(finished, policy=DEFAULT_POLICY).get(f"/v1/streams/{key}/episodes")
-    assert strict.status_code == 403 and "policy production does not release" in strict.json()["detail"]
+    said = strict.json()["detail"]
+    assert strict.status_code == 403 and "policy production does not release" in said
+    assert said.endswith("Released under: --policy physics_verified or --policy development")
     for path in (f"/{FAILED}", f"/{FAILED}/states.npz", f"/{COUNT}"):
         assert browser(finished).get(f"/v1/streams/{key}/episodes{path}").status_code == 404
 

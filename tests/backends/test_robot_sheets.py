@@ -71,7 +71,7 @@ def test_a_changed_sheet_or_file_of_ones_own_robot_makes_the_workcell_anew_and_a
     source = Source(location=str(tmp_path), digest="0")
 
     def state(robot: str) -> tuple[dict[str, str], str, str]:
-        chosen = settings.load((workcell,), environ={}, sets=[f"workcell.robot={robot}"])
+        chosen = settings.load((workcell,), environ={}, sets=["run.simulator=mujoco", f"workcell.robot={robot}"])
         parts = key_parts(Job((workcell,), Given(source, "0"), Scene(tmp_path), chosen), workcell, {})
         seen.append(parts)
         return parts.tools, parts.key, settled.fingerprint("0", [], None, tmp_path, None)

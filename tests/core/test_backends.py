@@ -17,6 +17,9 @@ def test_ours_are_found_by_file_name():
 def test_unknown_name_lists_those_there_are():
     with pytest.raises(BackendError, match=r"no simulator 'bullet'; there is: .*mujoco"):
         find("simulator", "bullet")
+    with pytest.raises(BackendError) as raised:
+        find("proposer", "gemni", "tasks.proposer")
+    assert raised.value.hint == "set tasks.proposer to one of these"
     assert available("teleporter") == []
 
 

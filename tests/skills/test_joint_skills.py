@@ -20,6 +20,7 @@ from blueprint.skills.joints.parts import Jointed
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
 from blueprint.skills.variation.start import varied_start
+from blueprint.stages.tasks import TasksConfig, offers_of
 from toy_cell import panda
 
 SIZES = {"box": (0.12, 0.1, 0.06), "slab": (0.1, 0.1, 0.012)}
@@ -148,3 +149,8 @@ def test_what_is_too_flat_to_push_is_refused(scene: TaskScene) -> None:
 def test_what_is_out_of_reach_is_refused(tmp_path: Path) -> None:
     reason = proposed(scene_of(tmp_path, base_x=-1.3), "press")["press-button"]
     assert isinstance(reason, str) and "reach" in reason
+
+
+def test_a_policy_about_doors_refuses_drawers(scene: TaskScene) -> None:
+    (refused,) = offers_of(scene, "open", TasksConfig(policy="door_manipulation"), np.random.default_rng(0))
+    assert refused.goal is None and refused.reason == "policy door_manipulation is about joints that turn"

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from bench.audit import objections, rerun
+from pydantic import ValidationError
 
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
+from blueprint.core.errors import InfeasibleError
 from blueprint.geometry.transforms import matrix_to_rows
 from blueprint.model.artifacts import Episodes, SimScene, TaskSet, Workcell
 from blueprint.model.scene import SceneCamera, SettleTest
-from blueprint.model.task import Goal, Task
+from blueprint.model.task import Family, Goal, Task
+from blueprint.skills.families import NEEDS
 from blueprint.stages.episodes import EpisodesConfig, episodes
-from blueprint.stages.tasks import TasksConfig, tasks
+from blueprint.stages.tasks import TOLD, TasksConfig, tasks
 from toy_cell import make_workcell
 from toys import CAMERA, T_world_camera
 
@@ -61,6 +65,25 @@ def test_what_makes_no_sense_is_refused_with_a_reason(offered: TaskSet) -> None:
     assert "opening" in offered.refused["place_into-soup_can-cracker_box"]
     assert "flat" in offered.refused["place_on-soup_can-mustard_bottle"]
     assert all(offered.refused.values())
+
+
+def test_a_family_that_finds_nothing_says_what_it_lacks(workcell: Workcell, tmp_path: Path) -> None:
+    wanted: tuple[Family, ...] = ("open", "close", "turn", "press", "handover", "carry", "pour")
+    with pytest.raises(InfeasibleError) as raised:
+        tasks(workcell, scene_of(workcell), SimulatorMujoco(), TasksConfig(families=wanted), tmp_path)
+    lines = raised.value.message.splitlines()[1:]
+    assert [line.partition(": it needs ")[0] for line in lines] == [*wanted[:TOLD], f"and {len(wanted) - TOLD} more"]
+    assert all(line.endswith(NEEDS[name]) for name, line in zip(wanted[:TOLD], lines, strict=False))
+    assert {*NEEDS} == {*get_args(Family)}
+
+
+def test_a_policy_chooses_the_families(workcell: Workcell, tmp_path: Path) -> None:
+    with pytest.raises(InfeasibleError) as raised:
+        tasks(workcell, scene_of(workcell), SimulatorMujoco(), TasksConfig(policy="panel_interaction"), tmp_path)
+    lines = raised.value.message.splitlines()[1:]
+    assert [line.partition(":")[0] for line in lines] == ["press", "turn"]
+    with pytest.raises(ValidationError, match="leave one out"):
+        TasksConfig(families=("lift",), policy="dish_loading")
 
 
 def test_same_seed_same_tasks(workcell: Workcell, offered: TaskSet, tmp_path: Path) -> None:

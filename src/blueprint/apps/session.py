@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,19 @@ from blueprint.apps import settled
 from blueprint.apps.outputs import publish
 from blueprint.apps.source import source_of
 from blueprint.apps.verdict import require_sound
-from blueprint.core import report, settings
-from blueprint.core.errors import InputError
+from blueprint.core import backends, report, settings
+from blueprint.core.artifact import Config
+from blueprint.core.errors import InputError, SettingsError
 from blueprint.core.run import Given, Job, plan, run
 from blueprint.core.store import Scene
 from blueprint.model.artifacts import Source
 from blueprint.pipeline import STAGES
+from blueprint.stages.recording import RecordingConfig
+from blueprint.stages.tasks import RULES
+from blueprint.stages.workcell import WorkcellConfig
+
+# setting outside [run] that names a backend -> its kind
+NAMED = {"physics.estimator": "estimator", "articulation.model": "articulator", "tasks.proposer": "proposer"}
 
 
 def open_job(given: Given, scene: Path, *, sets: Iterable[str], config: Path | None) -> Job:
@@ -27,7 +34,22 @@ def open_job(given: Given, scene: Path, *, sets: Iterable[str], config: Path | N
         )
     chosen = settings.load(STAGES, scene=scene, config=config, sets=sets)
     settings.require_simulator(chosen)
+    _require_named(chosen.sections)
     return Job(STAGES, given, Scene(scene), chosen)
+
+
+def _require_named(sections: Mapping[str, Config]) -> None:
+    """Raises SettingsError or BackendError for a backend, robot or camera in the settings that there is not."""
+    for setting, kind in NAMED.items():
+        section, _, key = setting.partition(".")
+        name = getattr(sections.get(section), key, None)
+        if name and name != RULES:
+            backends.find(kind, name, setting)
+    cell, recording = sections.get("workcell"), sections.get("recording")
+    known = cell.cameras() if isinstance(cell, WorkcellConfig) else ()
+    wanted = recording.cameras if isinstance(recording, RecordingConfig) else ()
+    if unknown := [name for name in wanted if name not in known]:
+        raise SettingsError(f"recording.cameras: no camera {unknown[0]!r}", f"there are: {', '.join(known)}")
 
 
 def request_of(job: Job, sets: Iterable[str], config: Path | None) -> dict[str, Any]:

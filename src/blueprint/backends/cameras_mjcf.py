@@ -15,6 +15,7 @@ from blueprint.model.spatial import Pose
 
 Array = NDArray[np.float64]
 
+FURTHER = ("overhead", "side", "front")
 FOVY_DEG = 45.0  # of a common depth camera's colour picture
 RISE_DEG = 35.0  # of the side and front cameras above the table
 MARGIN_M, LEAST_M = 0.15, 0.3  # room around the objects, and the least half width that is in view
@@ -77,8 +78,8 @@ def _poses(base: Pose, bodies: Sequence[SceneBody]) -> dict[str, tuple[Array, Ar
     forward = forward / length if length > 0 else np.array([1.0, 0.0, 0.0])
     left, up = np.array([-forward[1], forward[0], 0.0]), np.array([0.0, 0.0, 1.0])
     rise = np.deg2rad(RISE_DEG)
-    found = {"overhead": (centre + away * up, -left, forward)}
-    for name, out in (("side", -left), ("front", forward)):
+    found = {FURTHER[0]: (centre + away * up, -left, forward)}
+    for name, out in zip(FURTHER[1:], (-left, forward), strict=True):
         back = np.cos(rise) * out + np.sin(rise) * up
         right = np.cross(up, out)
         found[name] = (centre + away * back, right, np.cross(back, right))

@@ -37,9 +37,12 @@ class Backend:
             ) from error
 
 
-def find(kind: str, name: str) -> Backend:
+def find(kind: str, name: str, setting: str = "the setting that names it") -> Backend:
     """The backend `name` of `kind`: ours (module `<kind>_<name>`, class `<Kind><Name>`) or one that a package registers
-    in the entry-point group `blueprint.backends.<kind>`. Raises BackendError naming those there are."""
+    in the entry-point group `blueprint.backends.<kind>`. Raises BackendError naming those there are.
+
+    setting: that names it, for the error
+    """
     if name in _ours(kind):
         attribute = "".join(part.capitalize() for part in f"{kind}_{name}".split("_"))
         return Backend(kind, name, f"{PACKAGE}.{kind}_{name}", attribute)
@@ -47,7 +50,7 @@ def find(kind: str, name: str) -> Backend:
         release = entry.dist.version if entry.dist else ""
         return Backend(kind, name, entry.module, entry.attr, release)
     known = ", ".join(available(kind)) or "none"
-    raise BackendError(f"no {kind} {name!r}; there is: {known}", f"set run.{kind} to one of these")
+    raise BackendError(f"no {kind} {name!r}; there is: {known}", f"set {setting} to one of these")
 
 
 def available(kind: str) -> list[str]:

@@ -185,7 +185,9 @@ def key_parts(job: Job, stage: Stage, inputs: dict[str, str]) -> KeyParts:
 def _backends_of(job: Job, stage: Stage) -> dict[str, backends.Backend]:
     """parameter -> the backend that the settings name."""
     kinds = {parameter: backends.kind_of(protocol) for parameter, protocol in stage.backends.items()}
-    return {parameter: backends.find(kind, job.settings.backend(kind)) for parameter, kind in kinds.items()}
+    return {
+        parameter: backends.find(kind, job.settings.backend(kind), f"run.{kind}") for parameter, kind in kinds.items()
+    }
 
 
 # ------------------------------------------------------------------ running one stage

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from blueprint.backends.protocols import Simulator
 from blueprint.core import backends
@@ -18,6 +19,7 @@ from blueprint.core.files import write_json
 from blueprint.core.report import metric, progress
 from blueprint.core.stage import stage
 from blueprint.model.artifacts import SimScene, TaskSet, Workcell
+from blueprint.model.policies import POLICIES, Policy
 from blueprint.model.scene import SceneBody
 from blueprint.model.task import Family, Goal, Step, SuggestedTask, Suggestion, Task
 
@@ -29,22 +31,39 @@ if TYPE_CHECKING:
     from blueprint.skills.wording import Wording
 
 SCENE_CAMERA = "scene"
+SINGLE: tuple[Family, ...] = ("lift", "place_region", "place_beside", "place_on", "place_into")
+TOLD = 4  # reasons in the error of a scene without tasks
 RULES, PROPOSALS = "rules", "proposals.json"
 
 
 class TasksConfig(Config):
-    """families: kinds of task; targets_per_object: other objects that one object is brought to, per family.
+    """families: kinds of task; policy: one of docs/episodes.md, e.g. `dish_loading`, which chooses the families instead
 
+    targets_per_object: other objects that one object is brought to, per family
     jitter_m: how far objects may start from their captured places; regions keep that much room around them
     proposer: who suggests tasks, the families' own `rules` or a `proposer` backend (`gemini`), asked for `proposals`
     """
 
-    families: tuple[Family, ...] = ("lift", "place_region", "place_beside", "place_on", "place_into")
+    families: tuple[Family, ...] = SINGLE
+    policy: str = ""
     targets_per_object: int = Field(default=2, ge=1)
     jitter_m: float = Field(default=0.03, ge=0.0)
     proposer: str = RULES
     proposals: int = Field(default=20, ge=1, le=200)
     seed: int = 0
+
+    @field_validator("policy")
+    @classmethod
+    def _known(cls, policy: str, info: ValidationInfo) -> str:
+        if policy and policy not in POLICIES:
+            raise ValueError(f"no policy {policy!r}; there are: {', '.join(POLICIES)}")
+        if policy and info.data.get("families") != SINGLE:
+            raise ValueError("tasks.families is set, too, and both choose the families: leave one out")
+        return policy
+
+    @property
+    def chosen(self) -> Policy:
+        return POLICIES[self.policy] if self.policy else Policy(self.families)
 
 
 class Proposer(Protocol):
@@ -66,7 +85,6 @@ def tasks(workcell: Workcell, simscene: SimScene, simulator: Simulator, cfg: Tas
 
     Raises InfeasibleError when there is none.
     """
-    from blueprint.skills.families import family
     from blueprint.skills.scene import TaskScene
     from blueprint.skills.wording import Wording
 
@@ -75,7 +93,7 @@ def tasks(workcell: Workcell, simscene: SimScene, simulator: Simulator, cfg: Tas
     rng = np.random.default_rng(cfg.seed)
     wording = Wording.of(scene, _viewers_right(simscene))
     offers: list[tuple[Family, Proposal]] = [
-        (name, offer) for name in cfg.families for offer in family(name).propose(scene, name, rng)
+        (name, offer) for name in cfg.chosen.families for offer in offers_of(scene, name, cfg, rng)
     ]
     if cfg.proposer == RULES:
         wanted = [(offer, wording.of_goal(offer.object, offer.goal, rng) if offer.goal else "") for _, offer in offers]
@@ -94,11 +112,29 @@ def tasks(workcell: Workcell, simscene: SimScene, simulator: Simulator, cfg: Tas
         else:
             made.append(task)
     if not made:
+        told = [f"{name}: {why}" for name, why in refused.items()]
+        more = f"\nand {len(told) - TOLD} more" if len(told) > TOLD else ""
         raise InfeasibleError(
-            f"{workcell.robot.title} can do nothing in this scene; e.g. {next(iter(refused.items()), 'no objects')}",
-            "see `refused` in the tasks artifact of a wider choice of tasks.families, or bring graspable objects",
+            f"{workcell.said_of_robots('title')} can do nothing of what is asked in this scene:\n"
+            + "\n".join(told[:TOLD] or ["nobody suggested anything"])
+            + more,
+            "bring what they lack, or choose other tasks: tasks.families or tasks.policy",
         )
     return TaskSet(tasks=_interleaved(made), refused=refused)
+
+
+def offers_of(scene: TaskScene, name: Family, cfg: TasksConfig, rng: np.random.Generator) -> list[Proposal]:
+    """What a family offers, or what it lacks; tasks about joints that the policy is not about are refused."""
+    from blueprint.skills.families import NEEDS, Proposal, family
+    from blueprint.skills.joints.parts import Jointed
+
+    made, slides = list(family(name).propose(scene, name, rng)), cfg.chosen.slides
+    for k, offer in enumerate(made):
+        about = offer.goal and offer.goal.joint
+        if about and slides is not None and Jointed(scene.cell, offer.object, about).slides != slides:
+            reason = f"policy {cfg.policy} is about joints that {'slide' if slides else 'turn'}"
+            made[k] = replace(offer, goal=None, reason=reason)
+    return made or [Proposal("", None, name, f"it needs {NEEDS[name]}")]
 
 
 def _suggested(
@@ -112,7 +148,7 @@ def _suggested(
     """What a proposer suggests, with the numbers of the families' own offers; the answer is kept in proposals.json."""
     from blueprint.skills.families import family
 
-    proposer: Proposer = backends.find("proposer", cfg.proposer).load()
+    proposer: Proposer = backends.find("proposer", cfg.proposer, "tasks.proposer").load()
     simple: list[tuple[Family, Proposal]] = [
         (name, offer) for name, offer in offers if offer.goal is None or not offer.goal.steps
     ]

@@ -56,6 +56,12 @@ class WorkcellConfig(Config):
 
         return arms_of(self.robots or (self.robot,))
 
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the cameras of a workcell with these robots. Raises BackendError for a robot that there is not."""
+        from blueprint.backends.cameras_mjcf import FURTHER
+
+        return (*_own_cameras(len(self.arms())), *FURTHER)
+
     def leans_on(self) -> dict[str, str]:
         """Each arm; with one of the user's own, whose files no package pins, the digest of its sheet and files."""
         from blueprint.backends.robots.sheet import own_robots
@@ -113,7 +119,7 @@ def workcell(simscene: SimScene, simulator: Simulator, cfg: WorkcellConfig, out:
         robot=arms[0],
         others=arms[1:],
         bodies=simscene.bodies,
-        cameras=(SCENE_CAMERA, *(robot_mjcf.wrist_camera(k) for k in range(len(arms)))),
+        cameras=_own_cameras(len(arms)),
         more_cameras=more,
         movers=movers,
         table_polygon=simscene.table_polygon,
@@ -122,6 +128,12 @@ def workcell(simscene: SimScene, simulator: Simulator, cfg: WorkcellConfig, out:
     for name, count in cfg.grains.items():
         grains.fill(made, name, count, simulator)
     return made
+
+
+def _own_cameras(arms: int) -> tuple[str, ...]:
+    from blueprint.backends.robots.mjcf import wrist_camera
+
+    return (SCENE_CAMERA, *(wrist_camera(k) for k in range(arms)))
 
 
 def _people(simscene: SimScene, mountings: Sequence[Mounting], cfg: WorkcellConfig) -> Iterator[Person]:

@@ -39,7 +39,7 @@ from blueprint.apps.serving.stream_episodes import (
 from blueprint.core.artifact import Model
 from blueprint.core.errors import BlueprintError, InputError, IntegrityError, SettingsError
 from blueprint.core.store import Scene
-from blueprint.verify import DEFAULT_POLICY, LEVELS, POLICIES, made_up
+from blueprint.verify import DEFAULT_POLICY, LEVELS, POLICIES, Policy, made_up
 
 PROTOCOL, PREFIX = "1", "/v1"
 SHA_HEADER = "X-Content-SHA256"
@@ -73,16 +73,23 @@ class _Server:
     def fit(self, stream: Produced) -> About:
         """What stands about the stream, if its episodes may be served. Raises HTTPException 403."""
         found = self.about(stream)
-        level, source, policy = found.header.suitability, found.header.sensor_source, POLICIES[self.options.policy]
-        reasons = [
-            *made_up([source]),
-            *([f"sensors are {source!r}"] if policy.sensors is not None and source not in policy.sensors else []),
-            *([f"they are {level}"] if LEVELS.index(level) < LEVELS.index(policy.least) else []),
-        ]
-        if reasons:
+        against = {name: _against(policy, found.header) for name, policy in POLICIES.items()}
+        if reasons := against[self.options.policy]:
             said = "; ".join([*reasons, *found.header.reasons])
-            raise HTTPException(403, f"policy {policy.name} does not release these episodes: {said}")
+            others = " or ".join(f"--policy {name}" for name, why in against.items() if not why) or "no policy"
+            text = f"policy {self.options.policy} does not release these episodes: {said}. Released under: {others}"
+            raise HTTPException(403, text)
         return found
+
+
+def _against(policy: Policy, header: StreamHeader) -> list[str]:
+    """Why a policy does not admit a stream; empty if it does."""
+    level, source = header.suitability, header.sensor_source
+    return [
+        *made_up([source]),
+        *([f"sensors are {source!r}"] if policy.sensors is not None and source not in policy.sensors else []),
+        *([f"they are {level}"] if LEVELS.index(level) < LEVELS.index(policy.least) else []),
+    ]
 
 
 class Feedback(Model):

@@ -56,6 +56,31 @@ FAMILIES: dict[Family, str] = {
 TEAMS = ("handover", "carry", "several")
 
 
+# family -> what a scene must hold for it to propose anything
+NEEDS: dict[Family, str] = {
+    "lift": "a thing that can be carried",
+    "place_region": "a thing that can be carried",
+    "place_beside": "two things that can be carried",
+    "place_on": "two things that can be carried",
+    "place_into": "two things that can be carried",
+    "handover": "two arms (workcell.robots)",
+    "carry": "two arms (workcell.robots)",
+    "stack": "two things that can be carried",
+    "rearrange": "two things that can be carried",
+    "sort": "two kinds of things that can be carried",
+    "chain": "three things that can be carried",
+    "insert": "a thing that can be grasped and just fits the hole of another: 0.1 to 4 mm of play",
+    "wipe": "something flat to wipe with that lies on the table, 1.5 to 6 cm high and 3 cm wide",
+    "pour": "a vessel that holds grains (workcell.grains) and a wider one without",
+    "open": "a door, drawer, flap or lid on a joint",
+    "close": "a door, drawer, flap or lid on a joint",
+    "turn": "a knob, dial or valve on a joint",
+    "press": "a button on a joint",
+    "push": "a thing that can be carried",
+    "pull": "a thing that can be carried",
+}
+
+
 @dataclass(frozen=True)
 class Proposal:
     """goal None: refused for `reason`."""

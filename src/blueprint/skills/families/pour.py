@@ -42,8 +42,6 @@ def propose(scene: TaskScene, family: Family, rng: np.random.Generator) -> Itera
     """From every vessel that holds grains into every wider one."""
     cell, qpos = scene.cell, scene.cell.home_qpos
     full = [name for name in cell.objects if grains.inside(cell, name, qpos)]
-    if not full:
-        yield Proposal("", None, "pour", "nothing in the scene holds grains")
     for name, target in itertools.permutations(cell.objects, 2):
         if name in full and target not in full:
             T = cell.pose(qpos, target)
