@@ -13,6 +13,7 @@ GROUPS = (
     "families",
     "two_arms",
     "variation",
+    "swaps",
     "rates",
     "render",
     "robosuite",
