@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from blueprint.skills.cell import Cell
 from blueprint.skills.grasping import antipodal as grasp
@@ -117,3 +118,17 @@ def test_what_is_carried_counts_as_robot(cell: Cell) -> None:
         assert not world.clear(joints, 0.08)
         assert any("soup_can" in pair for pair in world.blocking(joints, 0.08))
     assert world.clear(joints, 0.08)
+
+
+def test_dexterity_is_how_little_the_tool_moves_and_vanishes_where_the_arm_is_straight(cell: Cell) -> None:
+    arm, step = ArmKinematics(cell), 1e-6
+    tool = arm.tool_pose(arm.home)
+    moved = [arm.tool_pose(arm.home + step * unit) for unit in np.eye(len(arm.home))]
+    turned = [Rotation.from_matrix(T[:3, :3] @ tool[:3, :3].T).as_rotvec() for T in moved]
+    columns = np.hstack([[T[:3, 3] - tool[:3, 3] for T in moved], 0.3 * np.array(turned)]).T / step
+    assert arm.dexterity(arm.home) == pytest.approx(np.linalg.svd(columns, compute_uv=False)[-1], rel=1e-3)
+    straight = np.array([0.0, 0.0, 0.0, -0.5, 0.0, 1.9, 0.0])  # the wrist as far from the shoulder as it gets
+    assert arm.margin(straight) >= 0.06 and arm.free(arm.home, 0.06)
+    assert not arm.free(straight, 0.06)
+    bent = straight + np.array([0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0])
+    assert arm.free(bent, 0.06)

@@ -118,7 +118,7 @@ class Insertion(Grasped):
         )
         over = skills.arm.solve(high, skills.arm.home)
         down = None if over is None else skills.arm.line(high, low, over, steps=4)
-        if over is None or down is None or skills.arm.margin(down[-1]) < MIN_MARGIN:
+        if over is None or down is None or not skills.arm.free(down[-1], MIN_MARGIN):
             return False
         if skills.arm.line(low, raised(low, RETREAT_M), down[-1], steps=8) is None:
             return False

@@ -60,7 +60,7 @@ def approaches(
         world.place(qpos)
         for T in _nearer_wrist_first(grasp.tool(T_world_object), arm):
             path = approach_path(arm, T, arm.home)
-            if path is None or arm.margin(path[-1]) < MIN_MARGIN:
+            if path is None or not arm.free(path[-1], MIN_MARGIN):
                 continue
             up = arm.line(T, raised(T, LIFT_M), path[-1], steps=4)
             if up is None:

@@ -112,7 +112,7 @@ def _stroke(skills: Skills, part: Jointed, qpos: Array, contact: Contact, value:
     arm, world, start = skills.arm, tight_world(skills.cell), part.value(qpos)
     tool = tool_at(contact, part, qpos, start, swing)
     at = arm.solve(tool, arm.home)
-    if at is None or arm.margin(at) < MARGIN:
+    if at is None or not arm.free(at, MARGIN):
         return None
     world.place(qpos)
     approach = _approach(skills, world, part, qpos, contact, at)
@@ -124,7 +124,7 @@ def _stroke(skills: Skills, part: Jointed, qpos: Array, contact: Contact, value:
     path, values, opening = [at], [start], contact.width
     for v in np.linspace(start, value, count + 1)[1:]:
         joints = arm.solve(tool_at(contact, part, qpos, float(v), swing), path[-1], iterations=15)
-        if joints is None or np.abs(joints - path[-1]).max() > 0.35 or arm.margin(joints) < MARGIN:
+        if joints is None or np.abs(joints - path[-1]).max() > 0.35 or not arm.free(joints, MARGIN):
             break
         world.place(part.at(qpos, float(v)))
         if not touches_only(world, joints, opening, part):

@@ -15,6 +15,8 @@ LIMIT_MARGIN_RAD = 0.03  # kept from every joint limit
 MAX_ITERATIONS = 40
 STEP_RAD, LIMIT_SHARE = 0.5, 0.95  # the most that a joint turns per step, also of what is left to its limit
 DAMPING = 1e-6
+# that a joint speed of 1 rad/s gives the tool at least, in its worst direction: a tenth of what the Panda's home gives
+LEAST_DEXTERITY_M = 0.016
 
 
 class ArmKinematics:
@@ -98,6 +100,20 @@ class ArmKinematics:
         """Distance to the nearest joint limit as a share of the joint's half range, in [0, 1]."""
         half = (self._upper - self._lower) / 2
         return float((np.minimum(joints - self._lower, self._upper - joints) / half).min())
+
+    def dexterity(self, joints: Array) -> float:
+        """The smallest singular value of the tool's Jacobian [m/rad], where a turn of a radian counts as 0.3 m.
+
+        It is the speed of the tool in its worst direction per unit of joint speed, and 0 in a singularity: Klein and
+        Blaho 1987, "Dexterity measures for the design and control of kinematically redundant manipulators".
+        """
+        self._configuration.update(joints)
+        jacobian = self._configuration.get_frame_jacobian(self._site, "site")
+        return float(np.linalg.svd(self._reach.cost[:, None] * jacobian, compute_uv=False)[-1])
+
+    def free(self, joints: Array, margin: float) -> bool:
+        """Whether the joints keep this `margin` from their limits, and the arm stays away from singularities."""
+        return self.margin(joints) >= margin and self.dexterity(joints) >= LEAST_DEXTERITY_M
 
     def line(self, T_from: Array, T_to: Array, start: Array, *, steps: int) -> Array | None:
         """(steps + 1, n) configurations that move the tool straight from one pose to the other, or None.
