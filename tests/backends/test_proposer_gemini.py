@@ -88,6 +88,22 @@ def test_only_what_can_be_done_becomes_a_task(
     assert "nothing of the kind" in made.refused["gemini-003"]
 
 
+def test_of_two_things_that_are_called_alike_it_is_told_which_is_which(
+    workcell: Workcell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = tuple(body.model_copy(update={"text": "Mug"}) for body in workcell.bodies)
+    alike = workcell.model_copy(update={"bodies": bodies}).bind(workcell.root)
+    which = ("leftmost mug", "second from the left mug", "third from the left mug", "rightmost mug")
+    said = [f"pick up the {name}" for name in (*which, "mug")]
+    answer = [{"instruction": text, "steps": [step("lift", "soup_can")]} for text in said]
+    models, made = offered(alike, tmp_path, monkeypatch, answer)
+    objects = json.loads(models.question.split("z up: ")[1].split("\n")[0])
+    called = {row["name"]: row["called"] for row in objects}
+    assert {*called.values()} == {*which}
+    assert all(called["soup_can"] in task.instruction for task in made.tasks)
+    assert sum(task.instruction in said for task in made.tasks) >= 1, "its own sentence is kept"
+
+
 def test_the_answer_and_its_cost_are_kept(workcell: Workcell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     offered(workcell, tmp_path, monkeypatch, [GOOD])
     record = json.loads((tmp_path / PROPOSALS).read_text())

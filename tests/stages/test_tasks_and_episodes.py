@@ -17,7 +17,8 @@ from blueprint.geometry.transforms import matrix_to_rows
 from blueprint.model.artifacts import Episodes, SimScene, TaskSet, Workcell
 from blueprint.model.scene import SceneCamera, SettleTest
 from blueprint.model.task import Family, Goal, Task
-from blueprint.skills.families import NEEDS
+from blueprint.skills.families import NEEDS, pick, wipe
+from blueprint.skills.scene import TaskScene
 from blueprint.stages.episodes import EpisodesConfig, episodes
 from blueprint.stages.tasks import TOLD, TasksConfig, tasks
 from toy_cell import make_workcell
@@ -75,6 +76,23 @@ def test_a_family_that_finds_nothing_says_what_it_lacks(workcell: Workcell, tmp_
     assert [line.partition(": it needs ")[0] for line in lines] == [*wanted[:TOLD], f"and {len(wanted) - TOLD} more"]
     assert all(line.endswith(NEEDS[name]) for name, line in zip(wanted[:TOLD], lines, strict=False))
     assert {*NEEDS} == {*get_args(Family)}
+
+
+@pytest.mark.parametrize(
+    ("category", "holds", "wipes"),
+    [("", True, True), ("bowl", True, False), ("can", False, False), ("sponge", False, True)],
+)
+def test_what_a_thing_is_known_for_decides_and_what_is_unknown_is_allowed(
+    workcell: Workcell, monkeypatch: pytest.MonkeyPatch, category: str, holds: bool, wipes: bool
+) -> None:
+    bodies = tuple(b.model_copy(update={"category": category} if b.name == "bowl" else {}) for b in workcell.bodies)
+    known = workcell.model_copy(update={"bodies": bodies}).bind(workcell.root)
+    scene = TaskScene.of(known, SimulatorMujoco(), 0)
+    monkeypatch.setattr(pick, "opening", lambda *at: 0.2)  # wide enough for all
+    assert pick.unfit(scene, "soup_can", "bowl", "place_into") == ("" if holds else f"nothing is put into a {category}")
+    monkeypatch.setattr(wipe, "FLAT_M", (0.0, 0.2))  # flat enough for all
+    (offer,) = (one for one in wipe.propose(scene, "wipe", np.random.default_rng(0)) if one.object == "bowl")
+    assert (offer.reason == f"nobody wipes with a {category}") != wipes
 
 
 def test_a_policy_chooses_the_families(workcell: Workcell, tmp_path: Path) -> None:

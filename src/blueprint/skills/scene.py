@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from blueprint.backends.protocols import Simulator
 from blueprint.geometry.transforms import transform_points
 from blueprint.model.artifacts import Workcell
+from blueprint.model.categories import named_category
 from blueprint.model.scene import SceneBody
 from blueprint.skills.cell import Cell
 from blueprint.skills.grasping.antipodal import Grasp, available, sample_grasps
@@ -107,6 +108,11 @@ class TaskScene:
     def table(self) -> Array:
         """(K, 2) outline of the table."""
         return self.team[0].table
+
+    def affords(self, name: str, *any_of: str) -> bool:
+        """Whether a body's category is known for one of these affordances; yes where its category is not known."""
+        known = named_category(self.bodies[name].category)
+        return known is None or not {*any_of}.isdisjoint(known.affordances)
 
     def grasps(self, name: str, arm: int | None = None) -> tuple[Grasp, ...]:
         """Grasps of a free body for the hand of an arm (None = the acting one), best first, made once.

@@ -16,7 +16,7 @@ from blueprint.core import backends
 from blueprint.core.artifact import Config
 from blueprint.core.errors import InfeasibleError
 from blueprint.core.files import write_json
-from blueprint.core.report import metric, progress
+from blueprint.core.report import log, metric, progress
 from blueprint.core.stage import stage
 from blueprint.model.artifacts import SimScene, TaskSet, Workcell
 from blueprint.model.policies import POLICIES, Policy
@@ -155,14 +155,15 @@ def _suggested(
     able: dict[Family, str] = {
         name: family(name).TEMPLATES[name][0] for name, offer in simple if offer.goal is not None
     }
-    tasks, cost = proposer.suggest(tuple(scene.bodies.values()), able, cfg.proposals)
+    called = (body.model_copy(update={"text": wording.spoken[name]}) for name, body in scene.bodies.items())
+    tasks, cost = proposer.suggest(tuple(called), able, cfg.proposals)
     metric("proposer cost", cost, "USD")
     record = {"proposer": f"{proposer.name} {proposer.version}", "cost_usd": cost}
     write_json(out / PROPOSALS, record | {"tasks": [task.model_dump(mode="json") for task in tasks]})
     found = []
     for k, task in enumerate(tasks):
         offer = _as_offered(f"{cfg.proposer}-{k:03d}", task, simple)
-        text = "" if offer.goal is None else _instruction(task, wording, offer.object, offer.goal, rng)
+        text = "" if offer.goal is None else _instruction(offer, task, wording, rng)
         found.append((offer, text))
     return found
 
@@ -195,12 +196,16 @@ def _is_of(offer: Proposal, wanted: Suggestion) -> bool:
     return (offer.goal.target or "", offer.goal.joint or "") == (wanted.target, wanted.joint)
 
 
-def _instruction(task: SuggestedTask, wording: Wording, name: str, goal: Goal, rng: np.random.Generator) -> str:
-    """The proposer's sentence if it names everything as it must be called here, else our own."""
-    named = {part for step in task.steps for part in (step.object, step.target) if part}
+def _instruction(offer: Proposal, task: SuggestedTask, wording: Wording, rng: np.random.Generator) -> str:
+    """The proposer's sentence if it names everything as it must be called here, else our own, which is told."""
+    assert offer.goal is not None
+    named = {wording.spoken[part] for step in task.steps for part in (step.object, step.target) if part}
     text = " ".join(task.instruction.split()).rstrip(".")
-    clear = all(wording.spoken[part].lower() in text.lower() for part in named)
-    return text if clear else wording.of_goal(name, goal, rng)
+    missing = sorted(name for name in named if name.lower() not in text.lower())
+    if not missing:
+        return text
+    log(f"{offer.id}: worded by us, since {text!r} does not name {', '.join(missing)}")
+    return wording.of_goal(offer.object, offer.goal, rng)
 
 
 def _interleaved(made: list[Task]) -> tuple[Task, ...]:

@@ -54,7 +54,7 @@ OPENINGS: dict[str, Opening] = {
 AFFORDANCES = {
     "op": "Openable", "tu": "Turnable", "pr": "Pressable", "sl": "Slidable", "gr": "Graspable", "in": "Insertable",
     "st": "Stackable", "ha": "Hangable", "pa": "Pourable", "fi": "Fillable", "co": "Containable", "pl": "Placeable",
-    "su": "Supportable", "fo": "Foldable", "sq": "Squeezable", "cu": "Cuttable", "wr": "Writable",
+    "su": "Supportable", "fo": "Foldable", "sq": "Squeezable", "cu": "Cuttable", "wr": "Writable", "wi": "Wiping",
 }  # fmt: skip
 
 

@@ -50,6 +50,7 @@ FLAT_M = 0.004  # how much a surface may vary to stand on
 DEEP_M = 0.02  # of an opening worth the name
 OPENING_GAP_M = 0.008  # around what is put into it
 SPOTS = 300
+HOLDS = ("Containable", "Fillable")  # affordances of what things are put or poured into
 
 
 def propose(scene: TaskScene, family: Family, rng: np.random.Generator) -> Iterator[Proposal]:
@@ -193,7 +194,7 @@ def _with_targets(scene: TaskScene, name: str, family: Family, rng: np.random.Ge
     cell, accepted = scene.cell, 0
     for other in rng.permutation([o for o in cell.objects if o != name]).tolist():
         task = f"{family}-{name}-{other}"
-        reason = unfit(cell, name, other, family)
+        reason = unfit(scene, name, other, family)
         if reason:
             yield Proposal(name, None, task, reason)
         elif accepted < scene.pairs:
@@ -202,8 +203,9 @@ def _with_targets(scene: TaskScene, name: str, family: Family, rng: np.random.Ge
             yield Proposal(name, Goal(family=family, target=other, radius_m=radius), task)
 
 
-def unfit(cell: Cell, name: str, target: str, family: Family) -> str:
-    """Why the geometry forbids it, or ""."""
+def unfit(scene: TaskScene, name: str, target: str, family: Family) -> str:
+    """Why the geometry, or what the target is, forbids it, or ""."""
+    cell = scene.cell
     qpos = cell.home_qpos
     T, T_target = cell.pose(qpos, name), cell.pose(qpos, target)
     own, other = footprint(cell, name, T), footprint(cell, target, T_target)
@@ -220,6 +222,8 @@ def unfit(cell: Cell, name: str, target: str, family: Family) -> str:
     room = opening(cell, target, T_target, middle, top)
     if room == 0.0:
         return f"{target} has no opening"
+    if not scene.affords(target, *HOLDS):
+        return f"nothing is put into a {scene.bodies[target].category}"
     if radius + OPENING_GAP_M > room:
         return f"it is {200 * radius:.1f} cm wide, the opening of {target} {200 * room:.1f} cm"
     return ""

@@ -43,7 +43,7 @@ def propose(scene: TaskScene, family: Family, rng: np.random.Generator) -> Itera
     cell, qpos = scene.cell, scene.cell.home_qpos
     full = [name for name in cell.objects if grains.inside(cell, name, qpos)]
     for name, target in itertools.permutations(cell.objects, 2):
-        if name in full and target not in full:
+        if name in full and target not in full and scene.affords(target, *pick.HOLDS):
             T = cell.pose(qpos, target)
             outline = footprint(cell, target, T)
             middle = (outline.min(axis=0) + outline.max(axis=0)) / 2

@@ -163,7 +163,7 @@ def _towers(scene: TaskScene, movable: list[str]) -> Iterator[Proposal]:
     on = {
         (a, b)
         for a, b in itertools.permutations(scene.cell.objects, 2)
-        if a in movable and not pick.unfit(scene.cell, a, b, "place_on")
+        if a in movable and not pick.unfit(scene, a, b, "place_on")
     }
     made = 0
     for (a, base), (top, under) in itertools.product(sorted(on), sorted(on)):
@@ -230,7 +230,7 @@ def _sortings(scene: TaskScene, movable: list[str], rng: np.random.Generator) ->
 
 
 def _goes_into(scene: TaskScene, name: str, box: str) -> bool:
-    return not pick.unfit(scene.cell, name, box, "place_into")
+    return not pick.unfit(scene, name, box, "place_into")
 
 
 def _each(kinds: list[list[str]], goals: list[Goal]) -> list[Step]:
