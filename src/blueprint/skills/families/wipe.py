@@ -53,6 +53,10 @@ def propose(scene: TaskScene, family: Family, rng: np.random.Generator) -> Itera
         size = rectangle(outline).size
         if not FLAT_M[0] <= high - low <= FLAT_M[1] or abs(low) > GAP_M or size[0] < LEAST_M or high - low > size[0]:
             continue
+        if not scene.affords(name, "Wiping"):
+            reason = f"nobody wipes with a {scene.bodies[name].category}"
+            yield Proposal(name, None, f"wipe-{name}", reason)
+            continue
         others = [footprint(cell, other, cell.pose(qpos, other)) for other in cell.objects if other != name]
         around = RADIUS_M + float(np.linalg.norm(size)) / 2
         spot = _free_disc(scene, others, around, rng)
@@ -101,7 +105,7 @@ class Wiping(Grasped):
         world.place(self.start)
         for spot in self._corners():
             at = skills.arm.solve(self._at(spot, 0.001) @ self.approach.grasp.T_object_tool, near)
-            if at is None or not skills.arm.free(at, MIN_MARGIN):
+            if at is None or skills.arm.margin(at) < MIN_MARGIN:
                 return False
             with world.ignoring(self.task.object):
                 if not world.clear(at, self.approach.grasp.width):
