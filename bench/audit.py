@@ -1,6 +1,8 @@
-"""An audit of episodes: the recorded actions run again from the stored start, in MuJoCo itself, judged by other words.
+"""An audit of episodes: the recorded actions run again from the stored start, as `blueprint replay` does, judged by
+other words.
 
-Nothing of the product takes part: no backend, no skill, no judge. Only its files are read.
+The product steps the simulation (a test holds that to plain MuJoCo). What touches what, with what force, and whether
+that is a success is read from the states here, in MuJoCo itself: no skill and no judge takes part.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from blueprint.backends.simulator_mujoco import SimulatorMujoco, load_model, vary
 from blueprint.model.artifacts import Workcell
 from blueprint.model.task import Task
-from blueprint.model.variation import PhysicsDraw
+from blueprint.model.variation import PhysicsDraw, Variation
+from blueprint.skills import replay
 
 Array = NDArray[np.float64]
 
@@ -40,61 +44,39 @@ def rerun(
 
     mjcf, physics: of an episode that varies them; see `Episodes.model` and `EpisodeRecord.variation`
     """
-    model = mujoco.MjModel.from_xml_path(str(mjcf or workcell.path(workcell.mjcf)))
-    data = mujoco.MjData(model)
-    if physics is not None:
-        _multiply(model, data, physics)
     with np.load(states) as file:
         actions, stored = file["action"], file["qpos"]
-    mujoco.mj_resetDataKeyframe(model, data, model.key("start").id)
-    data.qpos[:] = stored[0]
-    seen = _awake(model, data)
-    steps = round(1 / fps / model.opt.timestep)
-    gripper = workcell.robot.gripper
-    arm = [model.actuator(name).id for name in workcell.robot.actuators]
-    finger = model.actuator(gripper.actuator).id
-    qpos, touching, rows, forces = [data.qpos.copy()], [_pairs(model, seen)], _contacts(model, seen, 0), []
-    forces += _forces(model, seen)
-    for frame, action in enumerate(actions.astype(float), start=1):
-        before, after = data.ctrl.copy(), data.ctrl.copy()
-        after[arm] = action[:-1]
-        share = action[-1] / gripper.max_opening_m
-        after[finger] = gripper.closed_ctrl + share * (gripper.open_ctrl - gripper.closed_ctrl)
-        for k in range(1, steps + 1):
-            data.ctrl[:] = before + (after - before) * (k / steps)
-            mujoco.mj_step(model, data)
-        seen = _awake(model, data)
-        qpos.append(data.qpos.copy())
+    path = mjcf or workcell.path(workcell.mjcf)
+    variation = Variation(seed=(), physics=physics)
+    done = replay.rerun(workcell, path, variation, stored[0], actions, fps, SimulatorMujoco())
+    columns, last = done.arrays(), done.simulation
+    model = load_model(path)
+    if physics is not None:
+        vary(model, physics)
+    if model.na:
+        raise ValueError("actuators with states of their own: positions, velocities and targets do not say all")
+    ctrl = np.concatenate([model.key("start").ctrl[None], columns["ctrl"]])
+    qpos, qvel = (np.vstack([columns[name], now]) for name, now in (("qpos", last.qpos), ("qvel", last.qvel)))
+    touching, rows, forces = [], [], []
+    for frame in range(len(qpos)):
+        seen = _awake(model, qpos[frame], qvel[frame], ctrl[frame])
         touching.append(_pairs(model, seen))
         rows += _contacts(model, seen, frame)
         forces += _forces(model, seen)
-    difference = float(np.abs(np.array(qpos[:-1]) - stored).max())
+    difference = float(np.abs(qpos[:-1] - stored).max())
     contacts = np.array(rows, dtype=np.int32).reshape(-1, 3)
-    return Rerun(model, np.array(qpos), touching, contacts, np.array(forces), difference)
+    return Rerun(model, qpos, touching, contacts, np.array(forces), difference)
 
 
-def _awake(model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjData:
-    """The same state with nothing asleep: bodies that sleep have no contacts."""
+def _awake(model: mujoco.MjModel, qpos: Array, qvel: Array, ctrl: Array) -> mujoco.MjData:
+    """The state with nothing asleep: bodies that sleep have no contacts."""
     flags = model.opt.enableflags
     model.opt.enableflags = flags & ~int(mujoco.mjtEnableBit.mjENBL_SLEEP)
     seen = mujoco.MjData(model)
-    seen.qpos[:], seen.qvel[:], seen.ctrl[:], seen.act[:] = data.qpos, data.qvel, data.ctrl, data.act
+    seen.qpos[:], seen.qvel[:], seen.ctrl[:] = qpos, qvel, ctrl
     mujoco.mj_forward(model, seen)
     model.opt.enableflags = flags
     return seen
-
-
-def _multiply(model: mujoco.MjModel, data: mujoco.MjData, physics: PhysicsDraw) -> None:
-    for body in range(model.nbody):
-        heavier = physics.mass.get(model.body(body).name, 1.0)
-        model.body(body).mass *= heavier
-        model.body(body).inertia *= heavier
-    for geom in range(model.ngeom):
-        body = model.body(int(model.geom_bodyid[geom])).name
-        model.geom(geom).friction[0] *= physics.friction.get(body, 1.0)
-    for dof in range(model.nv):
-        model.dof_damping[dof] *= physics.damping.get(model.joint(int(model.dof_jntid[dof])).name, 1.0)
-    mujoco.mj_setConst(model, data)
 
 
 def _contacts(model: mujoco.MjModel, data: mujoco.MjData, frame: int) -> list[tuple[int, int, int]]:

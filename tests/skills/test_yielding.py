@@ -65,6 +65,16 @@ def test_states_hold_what_moves_and_come_out_the_same_twice(cell: Cell) -> None:
     np.testing.assert_allclose(one["qpos"][frame][at], qpos, atol=1e-9)
 
 
+def test_recorded_actions_among_the_same_movers_give_the_same_states(cell: Cell) -> None:
+    recorded, qpos = swung(YieldingRollout, cell, (BALL,)), cell.home_qpos
+    qpos[cell.arm_qpos] = LEFT
+    again = Rollout(SimulatorMujoco().open(cell.file, qpos), cell, FPS, movers=(BALL,))
+    again.rows["action"] = recorded.rows["action"][:1]
+    again.repeat(np.array(recorded.rows["action"][1:]))
+    for name in ("qpos", "qvel", "contacts", "force"):
+        np.testing.assert_array_equal(again.arrays()[name], recorded.arrays()[name])
+
+
 def test_it_gives_up_on_what_never_goes_away(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yielding, "PATIENCE_S", 1.0)
     tool = CollisionWorld(cell).tool_pose(RIGHT)[:3, 3]

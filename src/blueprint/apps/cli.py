@@ -98,14 +98,8 @@ def _add_running(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     demo = _add(commands, "demo", _demo, "the whole job on a procedural capture with sensor noise")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="scene directory [out/demo]")
     run = _add(commands, "run", _run, "from a capture to a certified dataset")
-    run.add_argument(
-        "capture",
-        type=Path,
-        help="folder, zip or file: RGB-D pictures, photographs, a stereo pair, a USD, GLB, URDF or MJCF scene",
-    )
-    run.add_argument(
-        "--scene", type=Path, required=True, metavar="DIR", help="where everything goes; run again to resume"
-    )
+    run.add_argument("capture", type=Path, help="folder, zip or file: pictures, or a USD, GLB, URDF or MJCF scene")
+    run.add_argument("--scene", type=Path, required=True, metavar="DIR", help="where all goes; run again to resume")
     run.add_argument("--simulator", metavar="NAME", help="what simulates and renders (mujoco); never chosen for you")
     run.add_argument("--fill-gaps", action="store_true", help="as many episodes again, as the report's gaps advise")
     for parser in (demo, run):
@@ -135,6 +129,7 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     status = _add(commands, "status", _status, "what is done and what is not")
     why = _add(commands, "why", _why, "why a stage would run again, why it ran last")
     check = _add(commands, "check", _check, "look at every hash and format of a scene, or at anybody's LeRobot dataset")
+    replay = _add(commands, "replay", _replay, "run an episode again from its actions: equal states, a success again?")
     report = _add(commands, "report", _report, "path of the report")
     doctor = _add(commands, "doctor", _doctor, "what can run on this machine")
     hero = _add(commands, "hero", _hero, "a path-traced picture or clip of an episode, by Blender")
@@ -146,12 +141,13 @@ def _add_reading(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     hero.add_argument("--camera", metavar="NAME", help="of the workcell [one that has robot and objects in view]")
     hero.add_argument("--eye", type=float, nargs=3, metavar=("X", "Y", "Z"), help="where that one stands, roughly [m]")
     hero.add_argument("--out", type=Path, default=Path("hero.png"), metavar="FILE", help=".png or .mp4 [hero.png]")
-    for parser in (edit, stream, status, why, check, report, hero):
+    for parser in (edit, stream, status, why, check, replay, report, hero):
         parser.add_argument("scene", type=Path, metavar="DIR")
+    replay.add_argument("episode", type=int, metavar="N", help="DIR may be a dataset, too")
     why.add_argument("stage", metavar="STAGE")
     for parser in (status, why):
         parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="what if?")
-    for parser in (status, why, check, report, doctor, hero):
+    for parser in (status, why, check, replay, report, doctor, hero):
         parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -296,6 +292,12 @@ def _check(arguments: argparse.Namespace) -> int:
     from blueprint.apps import check
 
     return _show(arguments, check.check(arguments.scene), check.text)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from blueprint.apps import replay
+
+    return _show(arguments, replay.replay(arguments.scene, arguments.episode), replay.text)
 
 
 def _report(arguments: argparse.Namespace) -> int:

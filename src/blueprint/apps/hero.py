@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,11 +17,9 @@ from blueprint.core.errors import InputError
 from blueprint.core.report import log
 from blueprint.core.store import Scene
 from blueprint.formats.video.coding import color_writer
-from blueprint.model.artifacts import Artifact, Episodes, SimScene, Workcell
+from blueprint.model.artifacts import Episodes, SimScene, Workcell
 from blueprint.stages.recording import chosen_cameras
 from blueprint.stages.report import films
-
-T = TypeVar("T", bound=Artifact)
 
 
 def draw(asked: argparse.Namespace, renderer: Renderer) -> dict[str, Any]:
@@ -30,7 +28,8 @@ def draw(asked: argparse.Namespace, renderer: Renderer) -> dict[str, Any]:
     Without a camera of the workcell, one that has robot and objects in view, seen from the side of `asked.eye` or of
     the capture's first camera. Raises InputError for an episode, frame, camera or kind of file that there is not.
     """
-    episodes, workcell = _made(asked.scene, "episodes", Episodes), _made(asked.scene, "workcell", Workcell)
+    scene = Scene.existing(asked.scene)
+    episodes, workcell = scene.made("episodes", Episodes), scene.made("workcell", Workcell)
     record = next((r for r in episodes.episodes if r.states and asked.episode in (None, r.index)), None)
     if record is None:
         raise InputError(f"{asked.scene} has no such episode with states", "leave out --episode: its first one")
@@ -46,7 +45,7 @@ def draw(asked: argparse.Namespace, renderer: Renderer) -> dict[str, Any]:
         if asked.camera:
             (camera,) = chosen_cameras(workcell, (asked.camera,))
         else:
-            capture = _made(asked.scene, "simscene", SimScene).cameras[0].T_world_camera
+            capture = scene.made("simscene", SimScene).cameras[0].T_world_camera
             eye = np.array(asked.eye or [row[3] for row in capture[:3]])
             camera, view = films.FILM_CAMERA, films.film_view(workcell, eye, size[0] / size[1])
             text = with_camera(model, camera, *view, films.FILM_FOVY_DEG)
@@ -62,10 +61,3 @@ def draw(asked: argparse.Namespace, renderer: Renderer) -> dict[str, Any]:
             Image.fromarray(next(iter(drawn))[camera].color).save(asked.out)
     said = {"file": str(asked.out), "episode": record.index, "frame": first, "frames": len(states), "camera": camera}
     return {**said, "renderer": f"{renderer.name} {renderer.version}", "sensor_source": renderer.sensor_source}
-
-
-def _made(root: Path, stage: str, kind: type[T]) -> T:
-    scene = Scene.existing(root)
-    if stage not in scene.current():
-        raise InputError(f"{root} has no {stage} yet", "run again: blueprint run")
-    return kind.load(scene.folder(stage, scene.current()[stage]))

@@ -161,8 +161,8 @@ class SimulationMujoco:
         if bad or not np.isfinite(self._data.qpos).all():
             raise BackendError("MuJoCo's state diverged", "look for deep penetration or a tiny inertia in the scene")
 
-    def put(self, at: NDArray[np.int64], qpos: Array, dofs: NDArray[np.int64], qvel: Array) -> None:
-        self._data.qpos[at], self._data.qvel[dofs] = qpos, qvel
+    def put(self, qpos_at: NDArray[np.int64], qpos: Array, dof_at: NDArray[np.int64], qvel: Array) -> None:
+        self._data.qpos[qpos_at], self._data.qvel[dof_at] = qpos, qvel
         self._fresh = False
 
     def contacts(self) -> list[tuple[int, int, float, float]]:

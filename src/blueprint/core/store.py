@@ -21,14 +21,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from blueprint.core.artifact import Model
+from blueprint.core.artifact import Artifact, Model
 from blueprint.core.errors import BusyError, InputError, IntegrityError
 from blueprint.core.execute import FINISHED_FILE, whole_items
 from blueprint.core.files import digest, file_digest, files_below, fsync, write_json
+
+T = TypeVar("T", bound=Artifact)
 
 RECEIPT_FILE = "receipt.json"
 _DYING_S = 3.0  # how long children of a killed run may take to die and let go of the lease
@@ -162,6 +164,13 @@ class Scene:
 
     def receipt(self, stage: str, key: str) -> Receipt:
         return read_receipt(self.folder(stage, key))
+
+    def made(self, stage: str, kind: type[T]) -> T:
+        """The current result of a stage. Raises InputError when there is none."""
+        key = self.current().get(stage)
+        if key is None:
+            raise InputError(f"{self.root} has no {stage} yet", "run again: blueprint run")
+        return kind.load(self.folder(stage, key))
 
     def writer(self) -> int | None:
         """Process that holds the lease now."""

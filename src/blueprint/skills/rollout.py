@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from blueprint.backends.protocols import Simulation
 from blueprint.skills.cell import Cell
+from blueprint.skills.planning.obstacles import Mover, driven
 
 Array = NDArray[np.float64]
 
@@ -21,7 +22,10 @@ MOVED_RAD = 1e-3  # further than rounding takes a joint
 
 @dataclass
 class Rollout:
-    """The frames so far. Each holds the state before its action; the last action's outcome is `simulation`'s state."""
+    """The frames so far. Each holds the state before its action; the last action's outcome is `simulation`'s state.
+
+    movers: what moves by itself, as it does in this episode
+    """
 
     simulation: Simulation
     cell: Cell
@@ -29,6 +33,7 @@ class Rollout:
     rows: dict[str, list[NDArray]] = field(default_factory=dict)
     touching: list[tuple[int, int, int]] = field(default_factory=list)
     forces: list[float] = field(default_factory=list)
+    movers: tuple[Mover, ...] = ()
 
     @property
     def qpos(self) -> Array:
@@ -88,8 +93,15 @@ class Rollout:
         """Stay where the arm is commanded to be."""
         self.run(segment, np.tile(self.commanded, (frames, 1)), opening)
 
+    def repeat(self, actions: NDArray[np.float32]) -> None:
+        """Recorded actions (T, sum of n + 1), open loop; what they were part of is not known: segment `rest`."""
+        for row in actions:
+            self._frame("rest", row)
+
     def _frame(self, segment: str, row: Array) -> None:
         """One action (sum of n + 1,) of all arms."""
+        if self.movers:
+            self.simulation.put(*driven(self.cell.model, self.movers, self.frames / self.fps, 1.0 / self.fps))
         action = row.astype(np.float32)
         ctrl = self.cell.ctrl(action)
         self._note(action, ctrl, SEGMENTS.index(segment))

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from blueprint.geometry.transforms import invert
 from blueprint.skills.planning.collision import CollisionWorld
 from blueprint.skills.planning.in_time import BRAKE_S, FORESIGHT_S, Crowd, Guard
-from blueprint.skills.planning.obstacles import Mover, driven
 from blueprint.skills.primitives import SkillError
 from blueprint.skills.rollout import Rollout
 
@@ -25,10 +24,9 @@ PATIENCE_S = 30.0  # lost in one motion; a person has long passed by then
 class YieldingRollout(Rollout):
     """Every motion goes through a `Guard`, with what the hand holds as it sets out. One arm.
 
-    movers: as they move in this episode; world: of its own, not a planner's
+    world: of its own, not a planner's
     """
 
-    movers: tuple[Mover, ...]
     world: CollisionWorld
 
     def run_together(self, segment: str, motions: Mapping[int, tuple[Array, Array | float]]) -> None:
@@ -77,7 +75,3 @@ class YieldingRollout(Rollout):
             for t in np.arange(now, now + ahead, LOOK_S)
             for at, _ in mover.poses(float(t))
         )
-
-    def _frame(self, segment: str, row: Array) -> None:
-        self.simulation.put(*driven(self.cell.model, self.movers, self.frames / self.fps, 1.0 / self.fps))
-        super()._frame(segment, row)

@@ -43,7 +43,7 @@ class DatasetConfig(Config):
     gated_prompt: str = "Say who you are and what the data is for. The terms of the data and of its inputs bind."
 
 
-@stage(version="4")
+@stage(version="5")
 def dataset(
     workcell: Workcell,
     taskset: TaskSet,

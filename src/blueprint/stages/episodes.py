@@ -31,7 +31,6 @@ from blueprint.model.variation import Injected, Level, Swap, Variation
 
 if TYPE_CHECKING:
     from blueprint.skills.families import Way
-    from blueprint.skills.goals import Verdict
     from blueprint.skills.rollout import Rollout
     from blueprint.skills.scene import TaskScene
     from blueprint.skills.variation.object_sets import ObjectSet
@@ -368,6 +367,7 @@ def _attempt(plan: Plan, start: Start, way: Way, rng: np.random.Generator) -> tu
     from blueprint.skills.attempt import SlippingRollout, attempt
     from blueprint.skills.planning.collision import CollisionWorld
     from blueprint.skills.planning.obstacles import mover_of
+    from blueprint.skills.replay import judged
     from blueprint.skills.rollout import Rollout
     from blueprint.skills.yielding import YieldingRollout
 
@@ -380,16 +380,6 @@ def _attempt(plan: Plan, start: Start, way: Way, rng: np.random.Generator) -> tu
         rollout = YieldingRollout(simulation, scene.cell, plan.cfg.fps, movers=movers, world=world)
     else:
         rollout = (SlippingRollout if slips else Rollout)(simulation, scene.cell, plan.cfg.fps)
-    done = attempt(scene, start.task, way, rollout, partial(_judge, start.task), rng, recover=plan.cfg.recover)
+    done = attempt(scene, start.task, way, rollout, partial(judged, start.task), rng, recover=plan.cfg.recover)
     simulation.close()
     return rollout, done
-
-
-def _judge(task: Task, rollout: Rollout) -> Verdict:
-    from blueprint.skills.goals import Evidence, judge
-
-    arrays, cell = rollout.arrays(), rollout.cell
-    robots = tuple(view.robot for view in cell.views)
-    qpos, contacts, forces = (arrays[name] for name in ("qpos", "contacts", "force"))
-    evidence = Evidence(cell.model, robots, cell.objects, qpos, contacts, forces, rollout.fps, arrays["action"])
-    return judge(task, evidence)

@@ -181,7 +181,7 @@ def about(scene: Scene, produced: Produced | None, protocol: str) -> About:
     name = scene.root.name
     if produced is None:
         return About(StreamHeader(protocol=protocol, scene=name, key=None, state="waiting"))
-    capture, taskset = _made(scene, "capture", Capture), _made(scene, "tasks", TaskSet)
+    capture, taskset = scene.made("capture", Capture), scene.made("tasks", TaskSet)
     recording = _of(scene, produced, "recording", Recording)
     certificate = _of(scene, produced, "certificate", Certificate)
     expected, simulator = _settled(produced)
@@ -224,14 +224,6 @@ def _sensors(scene: Scene, simulator: str, recording: Recording | None, receipt:
         return rule.sensor_source(recording.sensor_source, receipt.backends.get("renderer", ""))
     asked = [text.partition("=")[2] for text in scene.request().get("sets", ()) if text.startswith("run.renderer=")]
     return MOCK if MOCK in asked else simulator.partition(" ")[0]
-
-
-def _made(scene: Scene, stage: str, kind: type[T]) -> T:
-    """The scene's current artifact of a stage. Raises InputError when there is none."""
-    key = scene.current().get(stage)
-    if key is None:
-        raise InputError(f"{scene.root} has episodes but no {stage}", "run again: blueprint run")
-    return kind.load(scene.folder(stage, key))
 
 
 def _of(scene: Scene, produced: Produced, stage: str, kind: type[T]) -> T | None:

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from blueprint.core.errors import IntegrityError
-from blueprint.formats.arrays import rows_of
+from blueprint.core.store import RECEIPT_FILE
+from blueprint.formats.arrays import rows_digest, rows_of
 from blueprint.formats.lerobot.splits import SEED, Strategy, split
 from blueprint.formats.video.coding import probe
 from blueprint.geometry.tactile import NEWTONS_PER_METRE, PITCH_M
@@ -28,6 +29,7 @@ from blueprint.model.artifacts import Episodes, Recording, Workcell
 from blueprint.model.episode import EpisodeRecord, RecordedEpisode
 
 SIDECAR = "sidecar"  # in the dataset's root
+SIMULATION = "simulation"  # in the sidecar: all that `blueprint replay` needs besides the rows of an episode
 
 
 def write_sidecar(
@@ -61,9 +63,12 @@ def write_sidecar(
     with (root / "episodes.jsonl").open("w") as lines:
         for index, (recorded, record) in enumerate(pairs):
             _copy_sides(root, recording, recorded, index)
-            segments = _segments(episodes, recorded, record)
+            with np.load(episodes.path(states_of(recorded, record)), allow_pickle=False) as states:
+                segments, qpos = [episodes.segments[value] for value in states["segment"]], states["qpos"]
             _write_poses(root, workcell, recording, recorded, segments, index)
-            lines.write(json.dumps(_line(index, recorded, record, segments)) + "\n")
+            said = {**_line(index, recorded, record, segments), "qpos_sha256": rows_digest(qpos)}
+            lines.write(json.dumps(said) + "\n")
+    _write_simulation(root / SIMULATION, workcell, episodes, pairs)
     records = [record for _, record in pairs]
     drawn = [record.variation for record in records]
     scenes = [str((v.absent, sorted(v.scaled.items()), sorted(v.swapped.items()))) if v else "" for v in drawn]
@@ -72,7 +77,9 @@ def write_sidecar(
 
 
 def _line(index: int, recorded: RecordedEpisode, record: EpisodeRecord, segments: list[str]) -> dict[str, Any]:
-    source = record.model_dump(mode="json", exclude={"states": True, "index": True, "variation": {"mjcf"}})
+    source = record.model_dump(mode="json", exclude={"states": True, "index": True})
+    if record.mjcf:
+        source["variation"]["mjcf"] = Path(record.mjcf).name  # as it lies in `SIMULATION`
     spans, first = [], 0
     for name, run in groupby(segments):
         length = len(list(run))
@@ -131,9 +138,16 @@ def _write_poses(
     pq.write_table(pa.table(columns), path, compression="snappy")
 
 
-def _segments(episodes: Episodes, recorded: RecordedEpisode, record: EpisodeRecord) -> list[str]:
-    with np.load(episodes.path(states_of(recorded, record)), allow_pickle=False) as arrays:
-        return [episodes.segments[value] for value in arrays["segment"]]
+def _write_simulation(
+    root: Path, workcell: Workcell, episodes: Episodes, pairs: Sequence[tuple[RecordedEpisode, EpisodeRecord]]
+) -> None:
+    """The workcell, and the models of episodes with other objects, beside one folder of assets."""
+    shutil.copytree(workcell.root, root, ignore=shutil.ignore_patterns(RECEIPT_FILE))
+    for model in sorted({record.mjcf for _, record in pairs if record.mjcf}):
+        path = episodes.path(model)
+        shutil.copyfile(path, root / path.name)
+        if (assets := path.parent / "assets").is_dir():
+            shutil.copytree(assets, root / "assets", dirs_exist_ok=True)
 
 
 def _list_column(rows: NDArray[np.float64]) -> pa.Array:
@@ -145,8 +159,9 @@ def misaligned(root: Path, lengths: Sequence[int]) -> Iterator[tuple[str, str]]:
     """(file, what is wrong) of every side file that has not one entry per frame. lengths: frames of each episode."""
     folders: dict[Path, int] = {root / "poses": 0}
     for path in sorted((*root.glob("*/[0-9]*"), *root.glob("*/*/[0-9]*"))):
-        if path.parent.parent.parent == root and path.parent.name.isdigit():
-            continue  # a frame of a folder that was counted
+        inside = path.relative_to(root).parts
+        if inside[0] == SIMULATION or (len(inside) == 3 and inside[1].isdigit()):
+            continue  # of no episode; a frame of a folder that was counted
         folders[path.parent] = folders.get(path.parent, 0) + 1
         where = f"{SIDECAR}/{path.relative_to(root).as_posix()}"
         try:
