@@ -90,7 +90,9 @@ class Simulator(Protocol):
     """Physics. `kind` = "simulator"; ours: mujoco."""
 
     name: str
-    version: str
+
+    @property
+    def version(self) -> str: ...
 
     def open(
         self, model: Path, qpos: NDArray[np.float64] | None = None, physics: PhysicsDraw | None = None
