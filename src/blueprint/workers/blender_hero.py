@@ -91,7 +91,9 @@ def material(part, folder, sky):
         surface.inputs[name].default_value = value
     if part["texture"]:
         image = bpy.data.images.load(str(folder / part["texture"]), check_existing=True)
-        tree.links.new(node(tree, "TexImage", image=image).outputs["Color"], surface.inputs["Base Color"])
+        picture = node(tree, "TexImage", image=image).outputs["Color"]
+        for name in ("Base Color", "Emission Color"):
+            tree.links.new(picture, surface.inputs[name])
     if part["endless"]:  # it turns into the sky's colour without a horizon, as in a photographer's studio
         place = node(tree, "NewGeometry").outputs["Position"]
         away = node(tree, "VectorMath", place, sky["center"], operation="DISTANCE").outputs["Value"]
