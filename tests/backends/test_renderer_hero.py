@@ -205,7 +205,7 @@ def test_its_pictures_are_known_by_name_and_for_development_only(tmp_path: Path)
 
 
 def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    return float((a & b).sum() / max((a | b).sum(), 1))
+    return float((a & b).sum() / (a | b).sum()) if (a | b).any() else 1.0
 
 
 def test_cycles_covers_the_pixels_that_mujoco_covers(model: Path, tmp_path: Path) -> None:
