@@ -39,7 +39,7 @@ def test_torque_of_a_held_weight_is_its_weight_times_its_lever(felt: Signals, st
 
 
 def test_wrench_of_a_held_mass_is_its_weight(model: Path, felt: Signals, states: dict[str, np.ndarray]) -> None:
-    pose = felt.tool_poses[-1, 0]
+    pose = felt.tool_pose[-1, 0]
     axes = np.zeros(9)
     mujoco.mju_quat2Mat(axes, pose[3:])
     force, torque = axes.reshape(3, 3) @ felt.wrench[-1, 0, :3], axes.reshape(3, 3) @ felt.wrench[-1, 0, 3:]

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import mujoco
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +17,7 @@ import toy_episodes
 import toy_gripper
 from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.backends.renderer_raster import RendererRaster
+from blueprint.backends.signals_mujoco import without_jumps
 from blueprint.core.errors import InputError
 from blueprint.formats.images import read_color
 from blueprint.formats.lerobot.check import check_dataset
@@ -88,7 +90,7 @@ def test_each_pack_holds_the_one_before_and_nothing_that_is_not_its_own(inputs: 
     plus = record(inputs, tmp_path / "plus", pack="plus")
     kinds = {side.partition("/")[0] for side in plus.episodes[0].sides}
     assert kinds == {"bbox_2d", "bbox_3d", "calibration", "goal_images", "point_cloud"}
-    assert set(plus.vectors) == {"observation.velocity", "observation.effort", "observation.wrench"}
+    assert {name.rpartition(".")[2] for name in plus.vectors} == {"velocity", "effort", "wrench", "tool_pose"}
     assert arrays(side(plus, plus.episodes[0], "point_cloud"))["points"].shape == (FRAMES, 10_000, 3)
     assert not plus.failures and not plus.episodes[0].tactile
 
@@ -110,6 +112,34 @@ def test_features_are_the_signals_of_the_states(full: Recording, episode: Record
     assert full.vectors["observation.wrench"][:2] == ("force_x", "force_y")
     assert full.vectors["observation.gripper_force"] == ("left", "right")
     assert values["observation.gripper_force"][-1].min() > 10
+
+
+def test_the_tool_pose_is_that_of_the_tool_frame_in_the_world(
+    inputs: Inputs, full: Recording, episode: RecordedEpisode
+) -> None:
+    workcell, qpos = inputs[0], arrays(side(full, episode, "privileged_state"))["qpos"]
+    values = arrays(full.path(episode.vectors or ""))["observation.tool_pose"]
+    model = mujoco.MjModel.from_xml_path(str(workcell.path(workcell.mjcf)))
+    data = mujoco.MjData(model)
+    assert full.vectors["observation.tool_pose"] == ("tool_x", "tool_y", "tool_z", *(f"tool_q{a}" for a in "wxyz"))
+    for row, value in zip(qpos, values, strict=True):
+        data.qpos[:] = row
+        mujoco.mj_forward(model, data)
+        tool = data.site(workcell.robot.gripper.site)
+        np.testing.assert_allclose(value[:3], tool.xpos, atol=1e-6)
+        turned = Rotation.from_quat(value[3:], scalar_first=True).as_matrix()
+        np.testing.assert_allclose(turned, tool.xmat.reshape(3, 3), atol=1e-6)
+    assert (np.sum(values[1:, 3:] * values[:-1, 3:], axis=1) > 0.9).all()
+
+
+def test_quaternions_keep_their_rotation_and_lose_their_jumps() -> None:
+    turns = Rotation.from_rotvec(np.linspace(0, 2 * np.pi, 50)[:, None, None] * np.array([[0, 0, 1], [0.6, 0, 0.8]]))
+    smooth = turns.as_quat(scalar_first=True)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(50, 2, 1))
+    assert np.abs(np.diff(signs * smooth, axis=0)).max() > 1
+    np.testing.assert_allclose(np.abs(np.diff(without_jumps(signs * smooth), axis=0)).max(), 0.064, atol=0.002)
+    np.testing.assert_allclose(np.abs(np.sum(without_jumps(signs * smooth) * smooth, axis=-1)), 1.0)
+    assert (without_jumps(signs * smooth)[0, :, 0] > 0).all()
 
 
 def test_2d_boxes_are_tight_around_their_masks_and_within_the_whole(full: Recording, episode: RecordedEpisode) -> None:
@@ -327,7 +357,7 @@ def test_side_files_of_a_pack_lie_where_the_page_says(dataset_of_full: Dataset, 
     kinds = {path.relative_to(root).parts[0] for path in root.glob("*/*")}
     assert kinds == {
         "depth", "segmentation", "bbox_2d", "bbox_3d", "normals", "point_cloud", "goal_images", "poses", "contacts",
-        "tactile", "privileged_state", "calibration",
+        "tactile", "privileged_state", "calibration", "simulation",
     }  # fmt: skip
     assert all(f"`{kind}/" in page for kind in kinds) and "NEWTONS" not in page
     columns = pq.read_schema(root / "poses/000001.parquet").names

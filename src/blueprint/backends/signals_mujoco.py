@@ -80,7 +80,7 @@ class Signals:
     wrench: (T, A, 6) force [N] and torque [N m] that the world puts on the gripper, about and in the tool frame: what a
     wrist sensor reads once the gripper's own weight and inertia are taken off
     gripper_force: (T, F) [N] with which each finger is pushed open, along the closing direction
-    tool_poses: (T, A, 7) position [m] and quaternion wxyz of each tool frame, world
+    tool_pose: (T, A, 7) position [m] and quaternion wxyz of each tool frame, world; the quaternions never jump in sign
     body_velocity, body_acceleration: (T, B, 6) linear and angular, of each body's origin, world axes
     """
 
@@ -89,7 +89,7 @@ class Signals:
     effort: Array
     wrench: Array
     gripper_force: Array
-    tool_poses: Array
+    tool_pose: Array
     body_velocity: Array
     body_acceleration: Array
     contacts: Contacts
@@ -131,8 +131,16 @@ def signals(
         for name, value in _readings(mj_model, data, arms, found).items():
             rows.setdefault(name, []).append(value)
     columns = {name: np.stack(values) for name, values in rows.items()}
+    columns["tool_pose"][..., 3:] = without_jumps(columns["tool_pose"][..., 3:])
     together = Contacts(*(np.concatenate([getattr(part, f.name) for part in contacts]) for f in fields(Contacts)))
     return Signals(**columns, contacts=together)  # type: ignore[arg-type]
+
+
+def without_jumps(quats: Array) -> Array:
+    """(T, ..., 4) the same rotations, w not negative at first, then each the sign that is nearer to the one before."""
+    turned = np.where(np.sum(quats[1:] * quats[:-1], axis=-1) < 0, -1.0, 1.0)
+    first = np.where(quats[:1, ..., 0] < 0, -1.0, 1.0)
+    return quats * np.cumprod(np.concatenate([first, turned]), axis=0)[..., None]
 
 
 def compiled(path: Path) -> Any:
@@ -247,7 +255,7 @@ def _readings(model: Any, data: Any, arms: Sequence[Arm], contacts: Contacts) ->
         "effort": (data.qfrc_actuator + compensation)[dofs],
         "wrench": np.stack([_wrench(data, arm, contacts) for arm in arms]),
         "gripper_force": np.concatenate([_finger_forces(data, arm, contacts) for arm in arms]),
-        "tool_poses": tools,
+        "tool_pose": tools,
         "body_velocity": velocity,
         "body_acceleration": acceleration,
     }

@@ -8,8 +8,8 @@ Pack = Literal["core", "plus", "full"]
 
 Stream = Literal[
     "rgb", "robot_state", "actions", "episode_metadata", "camera_calibration", "skill_segments",
-    "effort", "wrench", "camera_to_robot_base", "depth", "segmentation", "bbox_2d", "bbox_3d", "goal_images",
-    "point_cloud",
+    "effort", "wrench", "tool_pose", "camera_to_robot_base", "depth", "segmentation", "bbox_2d", "bbox_3d",
+    "goal_images", "point_cloud",
     "acceleration", "gripper_force", "extrinsics", "normals", "object_poses", "contacts", "privileged_state", "tactile",
     "failures", "point_normals",
 ]  # fmt: skip
@@ -27,3 +27,4 @@ PLAIN: frozenset[Stream] = frozenset((*_CORE, "depth", "segmentation", "extrinsi
 
 # the values of the vector features of one arm
 WRENCH = ("force_x", "force_y", "force_z", "torque_x", "torque_y", "torque_z")
+TOOL_POSE = ("tool_x", "tool_y", "tool_z", "tool_qw", "tool_qx", "tool_qy", "tool_qz")

@@ -40,7 +40,7 @@ TRACKS_FILE = "episode.json"
 SECONDS_PER_PICTURE = 2.0  # far slower than the slowest software rasteriser seen: beyond it, something hangs
 SECONDS_PER_FULL = 2.0  # the same for the streams that a full pack adds to each picture
 NEEDS_SIGNALS: frozenset[Stream] = frozenset(
-    ("effort", "wrench", "camera_to_robot_base", "acceleration", "gripper_force", "contacts", "tactile")
+    ("effort", "wrench", "tool_pose", "camera_to_robot_base", "acceleration", "gripper_force", "contacts", "tactile")
 )
 
 
@@ -104,7 +104,7 @@ class Session:
     vectors: dict[str, tuple[str, ...]]
 
 
-@stage(version="3", timeout_s=24 * 3600.0)
+@stage(version="4", timeout_s=24 * 3600.0)
 def recording(workcell: Workcell, episodes: Episodes, renderer: Renderer, cfg: RecordingConfig, out: Path) -> Recording:
     """Replay states to pictures and signals. Raises InfeasibleError when no episode succeeded."""
     chosen = [episode for episode in episodes.episodes if episode.success]

@@ -21,7 +21,7 @@ from blueprint.geometry.tactile import HEIGHT, WIDTH, picture
 from blueprint.geometry.transforms import invert, pose_to_matrix
 from blueprint.model.artifacts import Workcell
 from blueprint.model.episode import CameraTrack
-from blueprint.model.packs import WRENCH, Stream
+from blueprint.model.packs import TOOL_POSE, WRENCH, Stream
 from blueprint.model.scene import RobotArm
 from blueprint.model.variation import PhysicsDraw
 from blueprint.stages.recording.tracks import ColorTrack
@@ -39,13 +39,18 @@ def vector_names(workcell: Workcell, streams: frozenset[Stream]) -> dict[str, tu
     """The LeRobot features that the streams add -> the names of their values."""
     arms = workcell.robots
     joints = tuple(_named(workcell, name) for arm in arms for name in arm.joints)
-    wrench = tuple(_named(workcell, f"{arm.gripper.site.rpartition('/')[0]}/{axis}") for arm in arms for axis in WRENCH)
+    hands = [arm.gripper.site.rpartition("/")[0] for arm in arms]
+    wrench, tool_pose = (
+        tuple(_named(workcell, f"{hand}/{axis}") for hand in hands for axis in axes) for axes in (WRENCH, TOOL_POSE)
+    )
     fingers = tuple(_named(workcell, name) for arm in arms for name in arm.gripper.finger_bodies)
     found: dict[str, tuple[str, ...]] = {}
     if "effort" in streams:
         found |= {"observation.velocity": joints, "observation.effort": joints}
     if "wrench" in streams:
         found["observation.wrench"] = wrench
+    if "tool_pose" in streams:
+        found["observation.tool_pose"] = tool_pose
     if "acceleration" in streams:
         found["observation.acceleration"] = joints
     if "gripper_force" in streams:
@@ -127,7 +132,7 @@ def write_calibration(
         frames: dict[str, Any] = {}
         for k, arm in enumerate(robots if felt is not None else ()):
             suffix = f"_{k + 1}" if len(robots) > 1 else ""
-            base, tools = pose_to_matrix(arm.base), felt.tool_poses[:, k] if felt is not None else poses
+            base, tools = pose_to_matrix(arm.base), felt.tool_pose[:, k] if felt is not None else poses
             frames[f"T_base{suffix}_camera"] = None if moving else _between(base, matrix(poses[0]))
             frames[f"T_tool{suffix}_camera"] = _attached(tools, poses) if moving else None
         cameras[name] = calibration(replay.cameras[c], poses[0], moving, **frames)
