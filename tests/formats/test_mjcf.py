@@ -8,13 +8,15 @@ import mujoco
 import numpy as np
 import pytest
 from bench.scenes import cabinet as toy_cabinet
+from scipy.spatial.transform import Rotation
 
 from blueprint.core.errors import InputError
 from blueprint.formats.mjcf.scene import TableFiles, layout, scene_mjcf
 from blueprint.formats.obj import TexturedMesh, write_obj
 from blueprint.geometry.colliders.pieces import prism
 from blueprint.geometry.colliders.touching import primitive_points, touch
-from blueprint.model.scene import PhysicalObject, Primitive, StaticPart
+from blueprint.geometry.inertia import solid_inertia
+from blueprint.model.scene import Collider, PhysicalObject, Primitive, StaticPart
 from blueprint.model.spatial import Pose
 
 TABLE = TableFiles(collider="table.obj")
@@ -135,6 +137,47 @@ def test_what_stands_fixed_stops_what_comes(tmp_path: Path) -> None:
     distance = mujoco.mj_ray(model, data, [0, 0, 0.5], [-1, 0, 0], None, 1, -1, geom)
     assert distance == pytest.approx(0.565, abs=1e-6)
     assert model.body_weldid[model.body("wall").id] == 0
+
+
+def can(root: Path, name: str, size: tuple[float, float], z: float, pose: Pose) -> PhysicalObject:
+    """A free cylinder with its centre at a height, turned in its own, upright frame."""
+    whole, (radius, half) = toy_cabinet.make_cabinet(root, name=name, anchored=False), size
+    square = radius * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+    dims = (2 * half, 2 * radius, 2 * radius)
+    return whole.model_copy(
+        update={
+            "asset": whole.asset.model_copy(update={"joints": (), "parts": (), "dims_m": dims}),
+            "parts": (),
+            "colliders": (Collider(primitive=Primitive(type="cylinder", size=size, pose=pose)),),
+            "mass_kg": whole.mass_kg.model_copy(update={"value": 0.3}),
+            "inertia": solid_inertia(*prism(square, -half, half), 0.3),
+            "pose": Pose(position=(0.0, 0.0, z)),
+        }
+    )
+
+
+def test_a_can_that_lies_a_little_askew_on_another_one_stays_there(tmp_path: Path) -> None:
+    """MuJoCo's own cylinders would be thrown apart in a third of such drops."""
+    lying = Pose(quat_wxyz=(0.5**0.5, 0.0, 0.5**0.5, 0.0))
+    tin, soup = (
+        can(tmp_path, "tin", (0.0495, 0.066), 0.066, Pose()),
+        can(tmp_path, "soup", (0.0319, 0.0467), 0.165, lying),
+    )
+    model = compiled(tmp_path, [tin, soup])
+    model.opt.timestep = 1 / 240
+    rng = np.random.default_rng(0)
+    for tilt in (0.002, 0.005, 0.01) * 4:
+        data = mujoco.MjData(model)
+        mujoco.mj_resetDataKeyframe(model, data, 0)
+        turn = Rotation.from_euler("ZY", [rng.uniform(0, np.pi), tilt])
+        data.joint("soup").qpos[:2] = rng.uniform(-0.005, 0.005, 2)
+        data.joint("soup").qpos[3:] = turn.as_quat(scalar_first=True)
+        fastest = 0.0
+        for _ in range(240):
+            mujoco.mj_step(model, data)
+            fastest = max(fastest, float(np.linalg.norm(data.joint("soup").qvel[:3])))
+        assert fastest < 0.4
+        assert data.body("soup").xpos[2] == pytest.approx(0.132 + 0.0319, abs=0.001)
 
 
 def test_joints_in_a_circle_are_refused(tmp_path: Path) -> None:

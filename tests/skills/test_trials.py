@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from typing import cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from blueprint.skills.families.pick import PickAndPlace, region
 from blueprint.skills.grasping.approach import Approach
 from blueprint.skills.grasping.trials import Trials
 from blueprint.skills.mounting import WORKED_M
+from blueprint.skills.placement import height_range
 from blueprint.skills.primitives import Held, Placing
 from blueprint.skills.scene import TaskScene
 
@@ -90,6 +92,17 @@ def test_set_down_where_it_stood_stays(bench: tuple[TaskScene, Trials]) -> None:
     assert placing is not None
     assert trials.release(held, placing, start)
     assert not trials.release(replace(held, opening=0.0), placing, start)  # it is taken along again
+
+
+def test_what_is_set_down_touches_its_support_before_the_hand_opens(bench: tuple[TaskScene, Trials]) -> None:
+    scene, _ = bench
+    _, held = good(bench)
+    skills, cell, start = scene.skills, scene.cell, scene.cell.home_qpos
+    x, y = cell.pose(start, CAN)[:2, 3]
+    goal = Goal(family="place_region", center=(float(x), float(y)), radius_m=0.05)
+    for placing in islice(skills.placings(goal, held, start, np.random.default_rng(0)), 3):
+        lowest = height_range(cell, CAN, skills.arm.tool_pose(placing.down[-1]) @ held.T_tool_object)[0]
+        assert -0.001 < lowest < 0.0003
 
 
 def test_the_place_chosen_before_the_pick_is_gone_to_first(bench: tuple[TaskScene, Trials]) -> None:

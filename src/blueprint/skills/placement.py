@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
@@ -14,9 +17,13 @@ from blueprint.skills.grasping.solids import solid
 
 Array = NDArray[np.float64]
 
-RELEASE_GAP_M = 0.003  # above the support when the fingers open
+RELEASE_GAP_M = 0.003  # above the support, from where a thing is lowered onto it
 YAWS = 8
 BESIDE_DIRECTIONS = 16
+SPOTS = 120  # drawn in a container
+BELOW_M = 0.01  # under its rim: there, no wall stands
+ROOMS_M = np.arange(0.0, 0.021, 0.004)  # widths of room around a thing that are told apart
+ASIDE_M = 0.01  # from the middle of what something is put on
 WIDE_M = 0.08  # radius from which a region is wide
 
 
@@ -44,7 +51,7 @@ def outline_gap(a: Array, b: Array) -> float:
     return float(best)
 
 
-def targets(cell: Cell, name: str, goal: Goal, qpos: Array, rng: np.random.Generator) -> list[Array]:
+def targets(cell: Cell, name: str, goal: Goal, qpos: Array, rng: np.random.Generator) -> Iterable[Array]:
     """(4, 4) T_world_object poses that satisfy the goal, standing as the object stands in `qpos`."""
     now = cell.pose(qpos, name)
     turns = [_turned(now, k * 2 * np.pi / YAWS) for k in _near_first(YAWS)]
@@ -60,11 +67,14 @@ def targets(cell: Cell, name: str, goal: Goal, qpos: Array, rng: np.random.Gener
     center = transform_points(T_target, solid(cell.model, cell.body(goal.target)).center_of_mass)[:2]
     if goal.family == "place_on":
         top = height_range(cell, goal.target, T_target)[1]
-        return [_standing(cell, name, T, center, top) for T in turns]
+        # the nearest first; who asks again gets others
+        others = [(T, center + rng.uniform(-ASIDE_M, ASIDE_M, 2)) for T in rng.permutation(np.array(turns))]
+        return [_standing(cell, name, T, spot, top) for T, spot in [(turns[0], center), (turns[1], center), *others]]
     floor = _floor_inside(cell, goal.target, T_target, name, now)
-    aside = [center + r * _unit(k * np.pi / 3 + r) for r in (0.03, 0.055) for k in range(6)]  # beside what lies there
     middle = [_standing(cell, name, T, center, floor) for T in turns[:4]]
-    return [*middle, *(_standing(cell, name, T, spot, floor) for spot in aside for T in turns[:2])]
+    roomiest = _roomiest(cell, name, goal.target, qpos, turns, rng)  # found when the middle is taken
+    aside = (_standing(cell, name, T, spot, floor) for T, spot in roomiest)
+    return itertools.chain(middle[:1], itertools.islice(aside, 3), middle[1:], aside)
 
 
 def _spots(goal: Goal, count: int, rng: np.random.Generator) -> list[Array]:
@@ -97,6 +107,31 @@ def _beside(
                 far += 0.6 * goal.radius_m - gap
             found.append(_standing(cell, name, T, other.mean(axis=0) + far * _unit(angle), 0.0))
     return found
+
+
+def _roomiest(
+    cell: Cell, name: str, target: str, qpos: Array, turns: list[Array], rng: np.random.Generator
+) -> Iterator[tuple[Array, Array]]:
+    """Turned poses (4, 4) and spots (2,) in a container, those with the most room to its walls and contents first."""
+    T_target = cell.pose(qpos, target)
+    walls, top = footprint(cell, target, T_target), height_range(cell, target, T_target)[1]
+    inside = [footprint(cell, one, cell.pose(qpos, one)) for one in cell.objects if one not in (name, target)]
+    inside = [one for one in inside if outline_gap(one, walls) < 0]
+    drawn = rng.integers(len(turns), size=SPOTS)
+    spots = rng.uniform(walls.min(axis=0), walls.max(axis=0), (SPOTS, 2))
+    own = [footprint(cell, name, turns[k]) for k in drawn]
+    own = [one - (one.min(axis=0) + one.max(axis=0)) / 2 for one in own]
+    wider = [one + ROOMS_M[:, None, None] * one / np.linalg.norm(one, axis=1, keepdims=True) for one in own]
+    rims = np.concatenate([(one + spot).reshape(-1, 2) for one, spot in zip(wider, spots, strict=True)])
+    heights = surface_height(cell, target, T_target, rims)  # 0 beside the container
+    under = np.split((heights > 0) & (heights < top - BELOW_M), np.cumsum([one[..., 0].size for one in wider]))
+    found = list[tuple[float, Array, Array]]()
+    for k, spot, one, free in zip(drawn, spots, own, under, strict=False):
+        wide = np.logical_and.accumulate(free.reshape(len(ROOMS_M), -1).all(axis=1))
+        room = min([ROOMS_M[wide].max(initial=0.0), *(outline_gap(one + spot, other) for other in inside)])
+        if room > 0:
+            found.append((float(room), turns[k], spot))
+    yield from ((T, spot) for _, T, spot in sorted(found, key=lambda one: -one[0]))
 
 
 def _floor_inside(cell: Cell, target: str, T_target: Array, name: str, T: Array) -> float:

@@ -20,7 +20,7 @@ from blueprint.skills.cell import Cell
 from blueprint.skills.grasping.antipodal import Grasp, GripperShape, gripper_shape
 from blueprint.skills.grasping.approach import LIFT_M, LINE_STEPS, Approach, approaches, moved_along_z, raised
 from blueprint.skills.mounting import edge_distance
-from blueprint.skills.placement import footprint, targets
+from blueprint.skills.placement import RELEASE_GAP_M, footprint, targets
 from blueprint.skills.planning import motion
 from blueprint.skills.planning.collision import CollisionWorld
 from blueprint.skills.planning.ik import ArmKinematics
@@ -33,6 +33,10 @@ Array = NDArray[np.float64]
 CLOSE_S, SQUEEZE_S, OPEN_S, REST_S = 0.4, 0.2, 0.35, 1.1
 HELD_M = 0.002  # the fingers must stay at least this far apart for something to be between them
 ABOVE_M = 0.09  # where a placing motion starts, above the place
+# What is let go above its support falls, and one finger leaves it before the other: round things then roll away. So the
+# hand goes down until it presses a little: more than the servos are off by, far less than makes what is held slip.
+PRESS_M = 0.0005
+LOWERED_M = RELEASE_GAP_M + PRESS_M
 EDGE_M = 0.01  # between what is set down and the table's edge
 PLACES_TRIED = 24
 PATHS_TRIED = 4
@@ -59,7 +63,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Placing:
-    """A straight way down to a place and the retreat from there: configurations (M, n), (K, n) [rad]."""
+    """A straight way down until a thing stands at a place, and the retreat: configurations (M, n), (K, n) [rad]."""
 
     down: Array
     back: Array
@@ -97,23 +101,25 @@ class Skills:
 
         They are clear for what is held and, at their end, for the opened hand.
         qpos: (nq,) with the object as it stood before it was grasped: that is how it is to stand again
-        wish: (4, 4) a pose of the object that meets the goal, to be tried before all others
+        wish: (4, 4) a pose in which the object stands and meets the goal, to be tried before all others
         """
         wanted = iter(targets(self.cell, held.name, goal, qpos, rng))
         if goal.family in ("place_region", "place_beside"):
             wanted = (T for T in wanted if self._on_the_table(held.name, T))
-        for T_object in itertools.chain([] if wish is None else [wish], itertools.islice(wanted, PLACES_TRIED)):
+        first = [] if wish is None else [raised(wish, LOWERED_M)]
+        for T_object in itertools.chain(first, itertools.islice(wanted, PLACES_TRIED)):
             self.world.place(qpos)
             tool = T_object @ invert(held.T_tool_object)
             at = self.arm.solve(tool, self.arm.home)
             up = None if at is None else self.arm.line(tool, raised(tool, ABOVE_M), at, steps=LINE_STEPS)
-            if at is None or up is None:
+            down = None if at is None else self.arm.line(tool, raised(tool, -LOWERED_M), at, steps=2)
+            if at is None or up is None or down is None:
                 continue
             with self.world.holding(held.name, held.T_tool_object):
                 clear = all(self.world.clear(joints, held.width) for joints in up)
-            back = self._retreat(held, at) if clear else None
+            back = self._retreat(held, at, down[-1]) if clear else None
             if back is not None:
-                yield Placing(up[::-1], back)
+                yield Placing(np.concatenate([up[::-1], down[1:]]), back)
 
     def brought(
         self,
@@ -203,14 +209,17 @@ class Skills:
         with self.world.holding(name, T_tool_object):
             return self._plan(start, goal, self.cell.opening(qpos))
 
-    def _retreat(self, held: Held, joints: Array) -> Array | None:
-        """Configurations out of the opened grasp, back along the hand or straight up, whichever is free."""
+    def _retreat(self, held: Held, before: Array, joints: Array) -> Array | None:
+        """Configurations out of the opened grasp, back along the hand or straight up, whichever is free.
+
+        before: (n,) where it was lowered from. There it must be clear: below, the support is as near as at the grasp.
+        """
         tool = self.arm.tool_pose(joints)
         for away in (moved_along_z(tool, -ABOVE_M), raised(tool, ABOVE_M), moved_along_z(tool, -ABOVE_M / 2)):
             path = self.arm.line(tool, away, joints, steps=LINE_STEPS)
             if path is not None:
                 with self.world.ignoring(held.name):
-                    if all(self.world.clear(at, held.opening) for at in path):
+                    if all(self.world.clear(at, held.opening) for at in (before, *path[1:])):
                         return path
         return None
 

@@ -21,9 +21,12 @@ from blueprint.formats.mjcf.layout import is_free, joint_name, moving_parts, par
 from blueprint.formats.obj import read_obj
 from blueprint.geometry.colliders.touching import primitive_points, touch
 from blueprint.model.materials import ROLLING_FRICTION_M, TORSIONAL_FRICTION_M
-from blueprint.model.scene import Collider, Inertia, PhysicalObject, PhysicalPart, Sourced, StaticPart
+from blueprint.model.scene import Collider, Inertia, PhysicalObject, PhysicalPart, Primitive, Sourced, StaticPart
 
 ROUND_RADIUS_SHARE = 0.25  # condim 6 where the two smaller dimensions differ by less than this share: it can roll
+# Where a cylinder lies a little askew on the flat end of another one, MuJoCo 3.17 finds a single contact, or one 10 cm
+# deep, and throws it off: 95 of 300 drops of a soup can from at most 3 mm, none of 300 of this prism.
+LYING_SIDES = 64
 TOUCH_M = 0.0005  # colliders of one object closer than this when closed touch
 JOINT_TYPES = {"revolute": "hinge", "prismatic": "slide"}
 
@@ -117,8 +120,11 @@ def _colliders(
     for index, collider in enumerate(colliders):
         geom = f"{name}_{index:03d}"
         shape: dict[str, object]
-        if collider.primitive is not None:
-            primitive = collider.primitive
+        primitive = collider.primitive
+        if primitive is not None and _lies(primitive):
+            element(asset, "mesh", name=geom, vertex=primitive_points(primitive, LYING_SIDES).ravel())
+            shape = {"type": "mesh", "mesh": geom}
+        elif primitive is not None:
             shape = {
                 "type": primitive.type,
                 "size": primitive.size,
@@ -129,6 +135,12 @@ def _colliders(
             element(asset, "mesh", name=geom, file=collider.mesh)
             shape = {"type": "mesh", "mesh": geom}
         element(body, "geom", name=geom, class_="collision", friction=friction, condim=condim, **shape)
+
+
+def _lies(primitive: Primitive) -> bool:
+    """Whether it is a cylinder on its side, in an object whose z is up."""
+    _, x, y, _ = primitive.pose.quat_wxyz
+    return primitive.type == "cylinder" and abs(1 - 2 * (x * x + y * y)) < 0.5
 
 
 def _exclude_touching(root: ET.Element, item: PhysicalObject, files: Path | None) -> None:

@@ -24,13 +24,13 @@ def touch(a: Array, b: Array, gap: float) -> bool:
     return bool(solved.status == 0)
 
 
-def primitive_points(primitive: Primitive) -> Array:
-    """(N, 3) points whose hull stands for the shape, in the object frame."""
+def primitive_points(primitive: Primitive, sides: int = ROUND_SIDES) -> Array:
+    """(N, 3) points whose hull stands for the shape, in the object frame. sides: of the prism of a cylinder"""
     if primitive.type == "box":
         signs = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T
         points = signs * np.array(primitive.size)
     else:
-        turn = np.arange(ROUND_SIDES) * 2 * np.pi / ROUND_SIDES
+        turn = np.arange(sides) * 2 * np.pi / sides
         ring = np.stack([np.cos(turn), np.sin(turn), 0 * turn], axis=1)
         if primitive.type == "cylinder":
             radius, half = primitive.size
