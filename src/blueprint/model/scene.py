@@ -8,6 +8,8 @@ from blueprint.core.artifact import Model
 from blueprint.model.capture import Camera
 from blueprint.model.spatial import Matrix4, Pose, Quat, Vec2, Vec3
 
+GRAIN = "grain_"  # names of grains, which are bodies of a workcell but no objects, begin so
+
 # ------------------------------------------------------------------ reconstruction
 
 

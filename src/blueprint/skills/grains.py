@@ -17,12 +17,12 @@ from blueprint.backends.protocols import Simulator
 from blueprint.core.errors import IntegrityError, SettingsError
 from blueprint.geometry.transforms import invert, transform_points
 from blueprint.model.artifacts import Workcell
+from blueprint.model.scene import GRAIN
 from blueprint.skills.cell import Cell
-from blueprint.skills.placement import footprint, height_range
+from blueprint.skills.placement import footprint, height_range, surface_height
 
 Array = NDArray[np.float64]
 
-PREFIX = "grain_"
 RADIUS_M, MASS_KG = 0.0055, 0.0012  # about a chickpea
 SPACING = 2.3  # of their grid, in radii
 SETTLE_S = 1.5
@@ -64,8 +64,9 @@ def _grid(cell: Cell, name: str, count: int) -> Array:
     ticks = np.arange(-room, room + 1e-9, SPACING * RADIUS_M)
     layer = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
     layer = layer[np.linalg.norm(layer, axis=1) <= room] + middle
-    heights = low + 0.012 + SPACING * RADIUS_M * np.arange(count)
-    return np.array([[*spot, z] for z in heights for spot in layer])[:count]
+    floor = np.maximum(surface_height(cell, name, T, layer) + 1.05 * RADIUS_M, low + 0.012)
+    lowest = np.column_stack([layer, floor])
+    return np.concatenate([lowest + (0.0, 0.0, SPACING * RADIUS_M * k) for k in range(count)])[:count]
 
 
 def _write(empty: ET.ElementTree[ET.Element], spots: Array, file: Path) -> None:
@@ -75,8 +76,8 @@ def _write(empty: ET.ElementTree[ET.Element], spots: Array, file: Path) -> None:
         raise IntegrityError(f"{file.name} has no worldbody or no keyframe", "run the workcell stage again")
     for k, spot in enumerate(spots):
         place = " ".join(f"{x:.8f}" for x in spot)
-        body = ET.SubElement(world, "body", name=f"{PREFIX}{k:02d}", pos=place)
-        ET.SubElement(body, "freejoint", name=f"{PREFIX}{k:02d}")
+        body = ET.SubElement(world, "body", name=f"{GRAIN}{k:02d}", pos=place)
+        ET.SubElement(body, "freejoint", name=f"{GRAIN}{k:02d}")
         ET.SubElement(
             body, "geom", type="sphere", size=str(RADIUS_M), mass=str(MASS_KG), friction=FRICTION, rgba="0.8 0.6 0.3 1"
         )
@@ -86,7 +87,7 @@ def _write(empty: ET.ElementTree[ET.Element], spots: Array, file: Path) -> None:
 
 def names(cell: Cell) -> tuple[str, ...]:
     bodies = (cell.model.body(body).name for body in range(cell.model.nbody))
-    return tuple(name for name in bodies if name.startswith(PREFIX))
+    return tuple(name for name in bodies if name.startswith(GRAIN))
 
 
 def addresses(cell: Cell) -> list[int]:

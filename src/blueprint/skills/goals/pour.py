@@ -8,12 +8,12 @@ import numpy as np
 from scipy.spatial import Delaunay
 
 from blueprint.core.errors import IntegrityError
+from blueprint.model.scene import GRAIN
 from blueprint.model.task import Task
 from blueprint.skills.goals import rules
 from blueprint.skills.goals.history import Array, History
 from blueprint.skills.goals.rules import HELD_FRAMES, OFF_SUPPORT_M, Finding, check, longest
 
-GRAIN = "grain_"
 SPILT = 0.05  # share of the grains that may lie anywhere else than in the two vessels
 TARGET_MOVED_M = 0.03
 

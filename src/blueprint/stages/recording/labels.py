@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from blueprint.backends.anatomy_mujoco import Anatomy, anatomy
 from blueprint.model.artifacts import Workcell
 from blueprint.model.episode import EpisodeRecord, RecordedInstance
+from blueprint.model.scene import GRAIN
 from blueprint.model.variation import Swap
 
 Array = NDArray[np.float64]
@@ -57,6 +58,7 @@ def labels_of(workcell: Workcell, records: Iterable[EpisodeRecord] = ()) -> Labe
     found = anatomy(workcell.path(workcell.mjcf))
     kinds = {body.name: body.category or body.text for body in workcell.bodies}
     kinds |= {mover.name: "person" if mover.kind == "person" else mover.name for mover in workcell.movers}
+    kinds |= {name: "grain" for name in found.names if name.startswith(GRAIN)}
     arms = {_root_of(found, arm.gripper.finger_bodies[0]) for arm in workcell.robots}
     instances = [RecordedInstance(name=BACKGROUND, category=BACKGROUND, thing=False)]
     of_root, of_mover = {0: 0}, dict[str, int]()
