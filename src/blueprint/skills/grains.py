@@ -65,8 +65,8 @@ def _grid(cell: Cell, name: str, count: int) -> Array:
     layer = np.stack(np.meshgrid(ticks, ticks), axis=-1).reshape(-1, 2)
     layer = layer[np.linalg.norm(layer, axis=1) <= room] + middle
     floor = np.maximum(surface_height(cell, name, T, layer) + 1.05 * RADIUS_M, low + 0.012)
-    lowest = np.column_stack([layer, floor])
-    return np.concatenate([lowest + (0.0, 0.0, SPACING * RADIUS_M * k) for k in range(count)])[:count]
+    lowest, up = np.column_stack([layer, floor]), np.array([0.0, 0.0, SPACING * RADIUS_M])
+    return np.concatenate([lowest + k * up for k in range(count)])[:count]
 
 
 def _write(empty: ET.ElementTree[ET.Element], spots: Array, file: Path) -> None:
