@@ -12,14 +12,17 @@ from blueprint.core.run import Given
 from blueprint.model.artifacts import Source
 
 WRONG = {
-    "tasks.proposer=gemni": ("no proposer 'gemni'; there is: gemini", "set tasks.proposer"),
-    "physics.estimator=gemni": ("no estimator 'gemni'", "set physics.estimator"),
-    "articulation.model=gemni": ("no articulator 'gemni'", "set articulation.model"),
+    "tasks.proposer=gemni": ("tasks.proposer: no proposer 'gemni'", "there is: gemini; or leave it out"),
+    "physics.estimator=gemni": ("physics.estimator: no estimator 'gemni'", "there is: gemini; or leave it out"),
+    "articulation.model=gemni": ("articulation.model: no articulator 'gemni'", "there is: gemini; or leave it out"),
     "workcell.robot=r2d2": ("no robot 'r2d2'; there are: aloha_pair, franka_panda", "blueprint robots list"),
     'workcell.robots=["franka_panda", "r2d2"]': ("no robot 'r2d2'", "blueprint robots list"),
     'recording.cameras=["wrst"]': ("no camera 'wrst'", "scene, wrist, overhead, side, front"),
     'recording.cameras=["wrist2"]': ("no camera 'wrist2'", "scene, wrist, overhead, side, front"),
-    "tasks.policy=dish_lauding": ("no policy 'dish_lauding'; there are: dexterous_pick_place", "docs/settings.md"),
+    "tasks.policy=dish_lauding": (
+        "= 'dish_lauding': no policy 'dish_lauding'; there are: dexterous_pick_place",
+        "docs/settings.md",
+    ),
     'tasks.families=["lft"]': ("'lift', 'place_region'", "docs/settings.md"),
 }
 

@@ -18,7 +18,6 @@ from blueprint.core.store import Scene
 from blueprint.model.artifacts import Source
 from blueprint.pipeline import STAGES
 from blueprint.stages.recording import RecordingConfig
-from blueprint.stages.tasks import RULES
 from blueprint.stages.workcell import WorkcellConfig
 
 # setting outside [run] that names a backend -> its kind
@@ -42,9 +41,12 @@ def _require_named(sections: Mapping[str, Config]) -> None:
     """Raises SettingsError or BackendError for a backend, robot or camera in the settings that there is not."""
     for setting, kind in NAMED.items():
         section, _, key = setting.partition(".")
-        name = getattr(sections.get(section), key, None)
-        if name and name != RULES:
-            backends.find(kind, name, setting)
+        config, known = sections.get(section), backends.available(kind)
+        if config is not None and (name := getattr(config, key)) not in (
+            type(config).model_fields[key].default,
+            *known,
+        ):
+            raise SettingsError(f"{setting}: no {kind} {name!r}", f"there is: {', '.join(known)}; or leave it out")
     cell, recording = sections.get("workcell"), sections.get("recording")
     known = cell.cameras() if isinstance(cell, WorkcellConfig) else ()
     wanted = recording.cameras if isinstance(recording, RecordingConfig) else ()

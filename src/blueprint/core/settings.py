@@ -218,7 +218,9 @@ def _parse(kind: type[M], section: str, table: dict[str, Any]) -> M:
         if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
             hint = _suggest(str(first["loc"][0]), list(kind.model_fields), f"settings of [{section}]")
             raise SettingsError(f"no setting {name!r}", hint) from None
-        raise SettingsError(f"{name} = {first['input']!r}: {first['msg']}", "see docs/settings.md") from None
+        raise SettingsError(
+            f"{name} = {first['input']!r}: {first['msg'].removeprefix('Value error, ')}", "see docs/settings.md"
+        ) from None
 
 
 def _suggest(wrong: str, known: list[str], what: str) -> str:
