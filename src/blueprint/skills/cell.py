@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+NOT_FIXED = ("", "table", "pedestal")  # what things start on, what arms stand on
 AWAY_M = np.array([0.0, 0.0, 10.0])  # above everything: nothing is simulated there
 
 
@@ -132,6 +133,26 @@ class Cell:
             if int(self.model.body_parentid[body]) in inside:
                 inside.add(body)
         return frozenset(inside)
+
+    @cached_property
+    def fixed(self) -> tuple[str, ...]:
+        """Names of bodies with colliders that stand on the world, or slide out of what does; not the table, no arm."""
+        import mujoco
+
+        model, found, sliding = self.model, list[str](), {0}
+        arms = frozenset[int]().union(*(view.robot_bodies for view in self.views))
+        for body in range(1, model.nbody):
+            joints = model.jnt_type[model.body_jntadr[body] :][: model.body_jntnum[body]]
+            if int(model.body_parentid[body]) not in sliding or (joints != int(mujoco.mjtJoint.mjJNT_SLIDE)).any():
+                continue
+            sliding.add(body)
+            name = model.body(body).name
+            geoms = slice(model.body_geomadr[body], model.body_geomadr[body] + model.body_geomnum[body])
+            solid = model.body_geomnum[body] and (model.geom_contype[geoms] | model.geom_conaffinity[geoms]).any()
+            even = (model.geom_type[geoms] <= int(mujoco.mjtGeom.mjGEOM_HFIELD)).any()  # the floor, or ground
+            if solid and not even and body not in arms and name.rpartition("/")[2] not in NOT_FIXED:
+                found.append(name)
+        return tuple(found)
 
     @property
     def home_qpos(self) -> Array:

@@ -52,28 +52,31 @@ def outline_gap(a: Array, b: Array) -> float:
 
 
 def targets(cell: Cell, name: str, goal: Goal, qpos: Array, rng: np.random.Generator) -> Iterable[Array]:
-    """(4, 4) T_world_object poses that satisfy the goal, standing as the object stands in `qpos`."""
+    """(4, 4) T_world_object poses that satisfy the goal, standing as the object stands in `qpos`.
+
+    None for a target that is no free body: see `supports`.
+    """
     now = cell.pose(qpos, name)
-    turns = [_turned(now, k * 2 * np.pi / YAWS) for k in _near_first(YAWS)]
+    turned = turns(now)
     if goal.family == "place_region" and goal.center is not None:
         # a small region is met by turning, a wide one, in which other things may stand, by other spots
-        spots, turned = (2, YAWS) if goal.radius_m < WIDE_M else (14, 2)
-        return [_standing(cell, name, T, spot, 0.0) for spot in _spots(goal, spots, rng) for T in turns[:turned]]
-    if goal.target is None:
+        spots, yaws = (2, YAWS) if goal.radius_m < WIDE_M else (14, 2)
+        return [standing(cell, name, T, spot, 0.0) for spot in _spots(goal, spots, rng) for T in turned[:yaws]]
+    if goal.target not in cell.objects:
         return []
     if goal.family == "place_beside":
-        return _beside(cell, name, goal, qpos, turns, rng)
+        return _beside(cell, name, goal, qpos, turned, rng)
     T_target = cell.pose(qpos, goal.target)
     center = transform_points(T_target, solid(cell.model, cell.body(goal.target)).center_of_mass)[:2]
     if goal.family == "place_on":
         top = height_range(cell, goal.target, T_target)[1]
         # the nearest first; who asks again gets others
-        others = [(T, center + rng.uniform(-ASIDE_M, ASIDE_M, 2)) for T in rng.permutation(np.array(turns))]
-        return [_standing(cell, name, T, spot, top) for T, spot in [(turns[0], center), (turns[1], center), *others]]
+        others = [(T, center + rng.uniform(-ASIDE_M, ASIDE_M, 2)) for T in rng.permutation(np.array(turned))]
+        return [standing(cell, name, T, spot, top) for T, spot in [(turned[0], center), (turned[1], center), *others]]
     floor = _floor_inside(cell, goal.target, T_target, name, now)
-    middle = [_standing(cell, name, T, center, floor) for T in turns[:4]]
-    roomiest = _roomiest(cell, name, goal.target, qpos, turns, rng)  # found when the middle is taken
-    aside = (_standing(cell, name, T, spot, floor) for T, spot in roomiest)
+    middle = [standing(cell, name, T, center, floor) for T in turned[:4]]
+    roomiest = _roomiest(cell, name, goal.target, qpos, turned, rng)  # found when the middle is taken
+    aside = (standing(cell, name, T, spot, floor) for T, spot in roomiest)
     return itertools.chain(middle[:1], itertools.islice(aside, 3), middle[1:], aside)
 
 
@@ -105,21 +108,21 @@ def _beside(
                 if abs(gap - 0.6 * goal.radius_m) < 0.002:
                     break
                 far += 0.6 * goal.radius_m - gap
-            found.append(_standing(cell, name, T, other.mean(axis=0) + far * _unit(angle), 0.0))
+            found.append(standing(cell, name, T, other.mean(axis=0) + far * _unit(angle), 0.0))
     return found
 
 
 def _roomiest(
-    cell: Cell, name: str, target: str, qpos: Array, turns: list[Array], rng: np.random.Generator
+    cell: Cell, name: str, target: str, qpos: Array, turned: list[Array], rng: np.random.Generator
 ) -> Iterator[tuple[Array, Array]]:
     """Turned poses (4, 4) and spots (2,) in a container, those with the most room to its walls and contents first."""
     T_target = cell.pose(qpos, target)
     walls, top = footprint(cell, target, T_target), height_range(cell, target, T_target)[1]
     inside = [footprint(cell, one, cell.pose(qpos, one)) for one in cell.objects if one not in (name, target)]
     inside = [one for one in inside if outline_gap(one, walls) < 0]
-    drawn = rng.integers(len(turns), size=SPOTS)
+    drawn = rng.integers(len(turned), size=SPOTS)
     spots = rng.uniform(walls.min(axis=0), walls.max(axis=0), (SPOTS, 2))
-    own = [footprint(cell, name, turns[k]) for k in drawn]
+    own = [footprint(cell, name, turned[k]) for k in drawn]
     own = [one - (one.min(axis=0) + one.max(axis=0)) / 2 for one in own]
     wider = [one + ROOMS_M[:, None, None] * one / np.linalg.norm(one, axis=1, keepdims=True) for one in own]
     rims = np.concatenate([(one + spot).reshape(-1, 2) for one, spot in zip(wider, spots, strict=True)])
@@ -130,7 +133,7 @@ def _roomiest(
         wide = np.logical_and.accumulate(free.reshape(len(ROOMS_M), -1).all(axis=1))
         room = min([ROOMS_M[wide].max(initial=0.0), *(outline_gap(one + spot, other) for other in inside)])
         if room > 0:
-            found.append((float(room), turns[k], spot))
+            found.append((float(room), turned[k], spot))
     yield from ((T, spot) for _, T, spot in sorted(found, key=lambda one: -one[0]))
 
 
@@ -156,7 +159,7 @@ def surface_height(cell: Cell, name: str, T_world_object: Array, spots: Array) -
     return np.where(np.isfinite(nearest), top - nearest, 0.0)
 
 
-def _standing(cell: Cell, name: str, T: Array, spot: Array, support_z: float) -> Array:
+def standing(cell: Cell, name: str, T: Array, spot: Array, support_z: float) -> Array:
     """The pose `T` moved to stand (almost) on `support_z` with its bounding box centred at `spot` (xy)."""
     out = T.copy()
     points = transform_points(T, solid(cell.model, cell.body(name)).vertices)
@@ -164,6 +167,11 @@ def _standing(cell: Cell, name: str, T: Array, spot: Array, support_z: float) ->
     out[:2, 3] += spot - middle
     out[2, 3] += support_z + RELEASE_GAP_M - points[:, 2].min()
     return out
+
+
+def turns(T: Array) -> list[Array]:
+    """The pose turned about the vertical, in all directions, small turns first."""
+    return [_turned(T, k * 2 * np.pi / YAWS) for k in _near_first(YAWS)]
 
 
 def _turned(T: Array, yaw: float) -> Array:

@@ -27,6 +27,7 @@ from blueprint.skills.planning.ik import ArmKinematics
 from blueprint.skills.planning.motion import Limits
 from blueprint.skills.planning.paths import plan
 from blueprint.skills.rollout import Rollout
+from blueprint.skills.supports import targets_on
 
 Array = NDArray[np.float64]
 
@@ -103,7 +104,9 @@ class Skills:
         qpos: (nq,) with the object as it stood before it was grasped: that is how it is to stand again
         wish: (4, 4) a pose in which the object stands and meets the goal, to be tried before all others
         """
-        wanted = iter(targets(self.cell, held.name, goal, qpos, rng))
+        wanted = itertools.chain(
+            targets(self.cell, held.name, goal, qpos, rng), targets_on(self.cell, held.name, goal, qpos)
+        )
         if goal.family in ("place_region", "place_beside"):
             wanted = (T for T in wanted if self._on_the_table(held.name, T))
         first = [] if wish is None else [raised(wish, LOWERED_M)]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from blueprint.geometry.transforms import invert, rotation_angle
 from blueprint.model.task import Family, Goal, Task
+from blueprint.skills import supports
 from blueprint.skills.cell import Cell
 from blueprint.skills.families import Proposal, Way
 from blueprint.skills.grasping.approach import Approach
@@ -201,6 +202,9 @@ def _with_targets(scene: TaskScene, name: str, family: Family, rng: np.random.Ge
             accepted += 1
             radius = BESIDE_GAP_M if family == "place_beside" else 0.0
             yield Proposal(name, Goal(family=family, target=other, radius_m=radius), task)
+    if family != "place_beside":
+        for board, goal, reason in supports.offers(cell, name, family, cell.home_qpos):
+            yield Proposal(name, goal, f"{family}-{name}-{board}", reason)
 
 
 def unfit(scene: TaskScene, name: str, target: str, family: Family) -> str:

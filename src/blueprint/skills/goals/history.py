@@ -56,9 +56,9 @@ class History:
         self.model = evidence.model
         self.frames = len(evidence.qpos)
         self.end = slice(self.frames - 1 - round(END_S * evidence.fps), None)
-        self.body = {name: self._id(name) for name in evidence.objects}
+        self.body = {name: self.id(name) for name in evidence.objects}
         self.fingers = [
-            [self._subtree(self._id(name)) for name in robot.gripper.finger_bodies] for robot in evidence.robots
+            [self._subtree(self.id(name)) for name in robot.gripper.finger_bodies] for robot in evidence.robots
         ]
         self.hand = frozenset[int]().union(*(self._subtree(self._palm(robot)) for robot in evidence.robots))
         self.robot = frozenset[int]().union(*(self._subtree(self._base(robot)) for robot in evidence.robots))
@@ -72,7 +72,7 @@ class History:
         for step in task.steps:
             free = [step.goal.target] if step.goal.joint else [step.object, step.goal.target]
             for name in free:
-                if name is not None and name not in self.body:
+                if name is not None and name not in self.body and (name == step.object or not self._is_fixed(name)):
                     raise IntegrityError(f"no object {name!r} in the scene; it has: {', '.join(self.body)}")
         if evidence.qpos.shape[1:] != (self.model.nq,) or not np.isfinite(evidence.qpos).all():
             raise IntegrityError(f"states must be finite and (T, {self.model.nq}), not {evidence.qpos.shape}")
@@ -89,7 +89,11 @@ class History:
         if evidence.action is not None and evidence.action.shape != (self.frames, wide):
             raise IntegrityError(f"actions must be ({self.frames}, {wide}), not {evidence.action.shape}")
 
-    def _id(self, name: str) -> int:
+    def _is_fixed(self, name: str) -> bool:
+        return any(self.model.body(body).name == name for body in self.table)
+
+    def id(self, name: str) -> int:
+        """Of a body, an object or not. Raises IntegrityError."""
         try:
             return int(self.model.body(name).id)
         except KeyError as error:  # MuJoCo's message lists the names that exist
@@ -101,7 +105,7 @@ class History:
 
     def _palm(self, robot: RobotArm) -> int:
         """The body that carries the fingers: their nearest common ancestor."""
-        chains = [self._ancestors(self._id(name)) for name in robot.gripper.finger_bodies]
+        chains = [self._ancestors(self.id(name)) for name in robot.gripper.finger_bodies]
         return next(body for body in chains[0] if all(body in chain for chain in chains))
 
     def _ancestors(self, body: int) -> list[int]:
@@ -168,9 +172,18 @@ class History:
         """(T,) height of its lowest point."""
         return (self.rotation(name).as_matrix()[:, 2] @ self._vertices[name].T).min(axis=1) + self.position(name)[:, 2]
 
+    def fixed_points(self, name: str, frame: int) -> Array:
+        """(V, 3) of the collision geometry of a body that is no object, where its joints have it."""
+        import mujoco
+
+        body, data = self.id(name), mujoco.MjData(self.model)
+        data.qpos[:] = self.evidence.qpos[frame]
+        mujoco.mj_kinematics(self.model, data)
+        return collider_points(self.model, body) @ data.xmat[body].reshape(3, 3).T + data.xpos[body]
+
     def outline(self, name: str, frame: int) -> Array:
         """(V, 2) convex, counter-clockwise, seen from above."""
-        flat = self.points(name, frame)[:, :2]
+        flat = (self.points if name in self.body else self.fixed_points)(name, frame)[:, :2]
         return flat[ConvexHull(flat).vertices]
 
     def tilt_deg(self, name: str) -> Array:

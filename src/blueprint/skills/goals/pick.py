@@ -62,16 +62,22 @@ def _beside(history: History, name: str, goal: Goal, target: str, company: Colle
 
 
 def _with_target(history: History, name: str, goal: Goal, target: str, company: Collection[str]) -> Iterator[Check]:
-    body, rest = [history.body[name]], [*history.table, *history.others(name, target, *company)]
+    body, carrier = [history.body[name]], history.id(target)
+    rest = [*(history.table - {carrier}), *history.others(name, target, *company)]
     # in a container they may lie on each other; on top of something each stands on what it was put on
-    under = [target, *company] if goal.family == "place_into" else [target]
-    on = share(history, body, [history.body[other] for other in under])
+    under = [history.body[other] for other in company] if goal.family == "place_into" else []
+    on = share(history, body, [carrier, *under])
     yield check("goal: share of the end on the target", on, "==", 1.0)
     yield check("goal: share of the end on anything else", share(history, body, rest), "==", 0.0)
     outside = outline_distance(centroid(history.outline(name, -1))[None], history.outline(target, -1))
     yield check("goal: centre outside the target's outline", outside, "<=", 0.0)
-    sunk = float(history.points(target, -1)[:, 2].max() - history.lowest(name)[-1])
-    if goal.family == "place_on":
+    points = history.points(target, -1) if target in history.body else history.fixed_points(target, -1)
+    sunk = float(points[:, 2].max() - history.lowest(name)[-1])
+    if goal.family == "place_on" and target not in history.body:  # which may have more above
+        off = abs(float(history.lowest(name)[-1]) - goal.height_m)
+        yield check("goal: lowest point off the height of the board", off, "<=", ON_TOP_M)
+        yield check("goal: tilt", float(history.tilt_deg(name)[-1]), "<=", UPRIGHT_DEG)
+    elif goal.family == "place_on":
         yield check("goal: lowest point below the target's top", sunk, "<=", ON_TOP_M)
         yield check("goal: tilt", float(history.tilt_deg(name)[-1]), "<=", UPRIGHT_DEG)
     else:
