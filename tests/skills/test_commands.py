@@ -7,6 +7,7 @@ import pytest
 
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.model.artifacts import Episodes, TaskSet
+from blueprint.model.scene import RobotArm
 from blueprint.model.task import Goal, Task
 from blueprint.skills.planning.motion import Limits, within
 from blueprint.skills.rollout import SEGMENTS
@@ -14,6 +15,10 @@ from blueprint.stages.episodes import EpisodesConfig, episodes
 from toy_cell import make_workcell
 
 PLACE = Goal(family="place_region", center=(-0.05, -0.22), radius_m=0.05)
+
+
+def datasheet(robot: RobotArm) -> Limits:
+    return Limits(*(np.array(v) for v in (robot.velocity_limits, robot.acceleration_limits, robot.jerk_limits)), 2.0)
 
 
 @pytest.mark.parametrize("fps", [15, 30])
@@ -25,10 +30,7 @@ def test_recorded_commands_keep_velocity_acceleration_and_jerk(
     tasks = (Task(id="place", object="soup_can", goal=PLACE, instruction="move it"),)
     out, cfg = tmp_path_factory.mktemp("episodes"), EpisodesConfig(count=1, fps=fps, grasp_samples=60)
     made: Episodes = episodes(workcell, TaskSet(tasks=tasks, refused={}), SimulatorMujoco(), cfg, out).save(out)
-    robot = workcell.robot
-    limits = Limits(
-        np.array(robot.velocity_limits), np.array(robot.acceleration_limits), np.array(robot.jerk_limits), 2.0
-    )
+    limits = datasheet(workcell.robot)
     done = [record for record in made.episodes if record.success]
     assert done
     for record in done:

@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 GAIN = 0.6  # share of an error that one command takes out
 ALIGNED_M, ALIGNED_RAD = 4e-5, 1e-3
 TICKS_HZ = 15
+LONGEST = 30  # ticks of a step
 
 
 class Guide:
@@ -37,12 +38,13 @@ class Guide:
         self._joints = rollout.commanded
         self._tool = self._forward(self._joints)
         self._latest = np.tile(self._joints, (self._frames(1) - 1, 1))
+        self._speed = np.zeros_like(self._joints)  # rad per tick
 
     def pose(self) -> Array:
         return self._cell.pose(self._rollout.qpos, self._name)
 
     def step(self, wanted: Array, ticks: int = 2) -> bool:
-        """So many fifteenths of a second towards it; whether it is there."""
+        """So many fifteenths of a second towards it, or more if the arm could not follow; whether it is there."""
         now = self.pose()
         off = np.eye(4)
         turn = Rotation.from_matrix(wanted[:3, :3] @ now[:3, :3].T).as_rotvec()
@@ -50,8 +52,13 @@ class Guide:
         off[:3, 3] = now[:3, 3] + GAIN * (wanted[:3, 3] - now[:3, 3]) - off[:3, :3] @ now[:3, 3]
         self._tool = off @ self._tool
         before, self._joints = self._joints, self._solved(self._tool, self._joints)
+        limit = np.array(self._cell.robot.acceleration_limits) / TICKS_HZ**2
+        by = self._joints - before
+        while ticks < LONGEST and (np.maximum(np.abs(by / ticks), np.abs(by / ticks - self._speed)) > limit).any():
+            ticks += 1  # it must be able to stop after any step
+        self._speed = by / ticks
         share = np.linspace(0.0, 1.0, self._frames(ticks) + 1)[1:, None]
-        self._follow("place", before + share * (self._joints - before), 0.0)
+        self._follow("place", before + share * by, 0.0)
         now = self.pose()
         there = np.linalg.norm(now[:3, 3] - wanted[:3, 3]) < ALIGNED_M and rotation_angle(now, wanted) < ALIGNED_RAD
         return bool(there)
