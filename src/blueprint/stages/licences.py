@@ -22,7 +22,7 @@ from blueprint.model.artifacts import (
     Reconstruction,
     TaskSet,
     Workcell,
-)  # fmt: skip
+)
 from blueprint.model.certificate import Commercial, LicensedInput
 from blueprint.stages.physics.estimating import RECORD
 from blueprint.stages.tasks import PROPOSALS
