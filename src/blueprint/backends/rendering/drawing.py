@@ -72,12 +72,12 @@ class Drawing:
         self._near, self._far = (
             float(bound) * model.stat.extent for bound in (model.vis.map.znear, model.vis.map.zfar)
         )
-        layers = _load_pictures(model, motion.parts, pictures)
+        arrays, layers = _load_pictures(model, motion.parts, pictures)
         self._sky = _load_sky(model)
         self._views = [View.of(motion, c) for c in range(len(motion.cameras))]
         thin: list[Triangles] = [(caster.vertices, caster.faces) for caster in casters]
         self._meshes = render_gl.Meshes(motion.parts, layers, [thin, *(view.faces for view in self._views)])
-        self._textured = np.array([part.uv is not None for part in motion.parts])
+        self._arrays = np.array([0 if part.uv is None else arrays[part.texture] for part in motion.parts])
         self._endless = np.array([part.endless for part in motion.parts])
         self._shadow = Shadow.of(model, lights)
         self._shadow_map = render_gl.shadow_map(SHADOW_MAP)
@@ -224,14 +224,16 @@ class Drawing:
     def _draw_parts(self, c: int, parts: NDArray[np.int64], frame: Frame, where: Box) -> None:
         """where: the endless plane may be seen."""
         self._meshes.see(np.vstack([frame.project, [*frame.eye, 1.0], self._places(frame)]))
-        # a hand before the camera hides what is behind, and all hide the ground
-        textured, endless = self._textured[parts], self._endless[parts]
-        for kind, last in ((False, False), (True, False), (True, True), (False, True)):
-            chosen, box = parts[(textured == kind) & (endless == last)], where if last else None
-            if len(chosen) and (box is None or box[2]):
-                self._surfaces[kind].use()
+        arrays, endless = self._arrays[parts], self._endless[parts]
+        for last in (False, True):  # all hide the ground
+            box, these = where if last else None, arrays[endless == last]
+            # a hand before the camera hides what is behind; then the array of the nearest part
+            for array in sorted(dict.fromkeys(these.tolist()), key=bool) if box is None or box[2] else ():
+                self._surfaces[array > 0].use()
+                if array:
+                    render_gl.bind_pictures(array)
                 with render_gl.within(box):
-                    self._meshes.draw(chosen, 1 + c)
+                    self._meshes.draw(parts[(arrays == array) & (endless == last)], 1 + c)
 
     def _draw_sky(self, frame: Frame, where: Box) -> None:
         if self._sky and where[2]:
@@ -292,16 +294,16 @@ def _haze(model: Any, parts: tuple[Part, ...], sky_m: float) -> tuple[tuple[Arra
     return (np.array(model.vis.rgba.haze[:3], float), np.array([sky_m, share, max(thick, 1e-6)])), ground
 
 
-def _load_pictures(model: Any, parts: tuple[Part, ...], pictures: dict[int, NDArray[np.uint8]]) -> dict[int, int]:
-    """Give the textures in use to OpenGL; returns the first layer of each."""
-    layers: dict[int, int] = {}
-    found: list[NDArray[np.uint8]] = []
-    for number in sorted({part.texture for part in parts if part.uv is not None}):
-        layers[number] = len(found)
-        found.extend([pictures[number]] if number in pictures else _sides(model, number))
-    if found:
-        render_gl.picture_layers(found)
-    return layers
+def _load_pictures(
+    model: Any, parts: tuple[Part, ...], pictures: dict[int, NDArray[np.uint8]]
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Give the textures in use to OpenGL; returns the array of each, and its first layer there."""
+    numbers = sorted({part.texture for part in parts if part.uv is not None})
+    found = [[pictures[number]] if number in pictures else _sides(model, number) for number in numbers]
+    places = render_gl.picture_layers([side for sides in found for side in sides])
+    firsts = np.cumsum([0, *(len(sides) for sides in found)])
+    placed = {number: places[first] for number, first in zip(numbers, firsts[:-1], strict=True)}
+    return {number: array for number, (array, _) in placed.items()}, {number: at for number, (_, at) in placed.items()}
 
 
 def _sides(model: Any, texture: int) -> list[NDArray[np.uint8]]:

@@ -276,22 +276,41 @@ def bind(unit: int, texture: int) -> None:
     GL.glBindTexture(GL.GL_TEXTURE_2D, texture)
 
 
-def picture_layers(pictures: list[NDArray[np.uint8]]) -> None:
-    """Bind (H, W, 3) pictures as the layers of one texture array with mip maps; resized to the next powers of two."""
+def picture_layers(pictures: list[NDArray[np.uint8]]) -> list[tuple[int, int]]:
+    """Give (H, W, 3) pictures to OpenGL as layers of texture arrays with mip maps: which array each is in, and where.
+
+    Each is resized to the nearest powers of two. Those of one size share an array, so that small ones stay small: most
+    of what a textured pixel costs is waiting for its texels.
+    """
     import cv2
 
-    GL = gl()
-    largest = (max(picture.shape[axis] for picture in pictures) for axis in (1, 0))
-    width, height = (min(TEXTURE_SIZE, 1 << (int(size) - 1).bit_length()) for size in largest)
-    layers = [cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) for picture in pictures]
-    data = np.ascontiguousarray([cv2.cvtColor(layer, cv2.COLOR_RGB2RGBA) for layer in layers])
+    GL, kind = gl(), gl().GL_TEXTURE_2D_ARRAY
+    layers: dict[tuple[int, int], list[Any]] = {}
+    places: list[tuple[tuple[int, int], int]] = []
+    for picture in pictures:
+        height, width = (min(TEXTURE_SIZE, 1 << round(np.log2(side))) for side in picture.shape[:2])
+        smaller = width * height < picture.shape[0] * picture.shape[1]
+        resized = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+        same = layers.setdefault((width, height), [])
+        places.append(((width, height), len(same)))
+        same.append(cv2.cvtColor(resized, cv2.COLOR_RGB2RGBA))
+    arrays = {size: int(GL.glGenTextures(1)) for size in layers}
     GL.glActiveTexture(GL.GL_TEXTURE0 + PICTURES)
-    kind = GL.GL_TEXTURE_2D_ARRAY
-    GL.glBindTexture(kind, GL.glGenTextures(1))
-    GL.glTexImage3D(kind, 0, GL.GL_RGBA8, width, height, len(data), 0, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE, data)
-    GL.glGenerateMipmap(kind)
-    # between two sizes the nearer one: half the cost of MuJoCo's blend of both
-    GL.glTexParameteri(kind, GL.GL_TEXTURE_MIN_FILTER, GL.GL_LINEAR_MIPMAP_NEAREST)
+    for (width, height), some in layers.items():
+        GL.glBindTexture(kind, arrays[width, height])
+        data = np.ascontiguousarray(some)
+        GL.glTexImage3D(kind, 0, GL.GL_RGBA8, width, height, len(data), 0, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE, data)
+        GL.glGenerateMipmap(kind)
+        # between two sizes the nearer one: half the cost of MuJoCo's blend of both
+        GL.glTexParameteri(kind, GL.GL_TEXTURE_MIN_FILTER, GL.GL_LINEAR_MIPMAP_NEAREST)
+    return [(arrays[size], layer) for size, layer in places]
+
+
+def bind_pictures(array: int) -> None:
+    """Draw with the pictures of this array, see `picture_layers`."""
+    GL = gl()
+    GL.glActiveTexture(GL.GL_TEXTURE0 + PICTURES)
+    GL.glBindTexture(GL.GL_TEXTURE_2D_ARRAY, array)
 
 
 def sky_cube(faces: list[NDArray[np.uint8]]) -> None:
