@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from blueprint.backends.simulator_mujoco import SimulatorMujoco, load_model, vary
+from blueprint.backends.simulator_mujoco import SimulatorMujoco, load_model, with_physics
 from blueprint.model.artifacts import Workcell
 from blueprint.model.task import Task
 from blueprint.model.variation import PhysicsDraw, Variation
@@ -52,7 +52,7 @@ def rerun(
     columns, last = done.arrays(), done.simulation
     model = load_model(path)
     if physics is not None:
-        vary(model, physics)
+        model = with_physics(model, path, physics)
     if model.na:
         raise ValueError("actuators with states of their own: positions, velocities and targets do not say all")
     ctrl = np.concatenate([model.key("start").ctrl[None], columns["ctrl"]])

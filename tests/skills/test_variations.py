@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import mujoco
 import numpy as np
 import pytest
 
+from blueprint.backends.simulator_mujoco import SimulatorMujoco
+from blueprint.core.errors import InputError
 from blueprint.model.scene import Ranges, SceneBody
 from blueprint.model.spatial import Pose
 from blueprint.model.task import Family, Goal, Task
@@ -62,7 +66,7 @@ MODEL = """<mujoco><worldbody>
 
 
 def physics(level: str, seed: int) -> PhysicsDraw | None:
-    weighed = Ranges(mass=(0.95, 1.05), friction=(0.85, 1.15), restitution=(1, 1), center_of_mass_m=0, source="")
+    weighed = Ranges(mass=(0.95, 1.05), friction=(0.85, 1.15), restitution=(1, 1), center_of_mass_m=0.006, source="")
     make = lambda name, joints, ranges: SceneBody(  # noqa: E731
         name=name,
         text=name,
@@ -88,6 +92,9 @@ def test_physics_stay_within_each_bodys_own_ranges() -> None:
     assert masses["box"] == masses["box/lid"], "what hangs together is drawn together"
     assert all(d is not None and d.friction["left"] == d.friction["right"] for d in drawn)
     assert all(d is not None and 0.7 <= d.damping["box/hinge"] <= 1.3 for d in drawn)
+    moved = np.array([d.center["cup"] for d in drawn if d])
+    assert 0.005 < np.linalg.norm(moved, axis=1).max() <= 0.00601 and (np.abs(moved.mean(axis=0)) < 0.001).all()
+    assert all(d is not None and set(d.center) == {"cup"} for d in drawn), "only what has a range of its own"
     low = physics("low", 3)
     assert low is not None and max(abs(factor - 1) for factor in low.mass.values()) <= 0.2 / 3 + 1e-5
 
@@ -108,3 +115,23 @@ def test_an_error_is_one_that_the_family_can_make(family: Family, kinds: set[str
     drawn = [draw_error(np.random.default_rng(seed), task, ("cup",)) for seed in range(60)]
     assert {error.kind for error in drawn if error} == kinds
     assert draw_error(np.random.default_rng(0), task, ("box",)) is None
+
+
+ON_A_POLE = """<mujoco><worldbody><geom type="cylinder" size=".005 .05" pos="0 0 .05"/>
+<body name="box" pos="0 0 .12"><freejoint/><inertial pos="0 0 0" mass=".1" diaginertia="3e-5 3e-5 3e-5"/>
+<geom type="box" size=".02 .02 .02"/></body></worldbody></mujoco>"""
+
+
+@pytest.mark.parametrize(("offset", "stands"), [((0.0, 0.0, -0.003), True), ((0.009, 0.0, 0.0), False)])
+def test_a_box_falls_from_a_pole_when_its_centre_of_mass_is_not_over_it(
+    tmp_path: Path, offset: tuple[float, float, float], stands: bool
+) -> None:
+    """A box about its origin is a simple body to MuJoCo: the coupling must be there all the same."""
+    file = tmp_path / "pole.xml"
+    file.write_text(ON_A_POLE)
+    simulation = SimulatorMujoco().open(file, None, PhysicsDraw(center={"box": offset}))
+    simulation.advance(np.zeros(0), 1.0)
+    assert (simulation.qpos[2] > 0.11) == stands
+    simulation.close()
+    with pytest.raises(InputError, match="nobody"):
+        SimulatorMujoco().open(file, None, PhysicsDraw(center={"nobody": offset}))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blueprint.backends.simulator_mujoco import load_model, vary
+from blueprint.backends.simulator_mujoco import load_model, with_physics
 from blueprint.core.errors import InputError
 from blueprint.model.scene import RobotArm
 from blueprint.model.variation import PhysicsDraw
@@ -167,9 +167,7 @@ def _awake(model: Any) -> Any:
 
 def varied(path: Path, physics: PhysicsDraw) -> Any:
     """The model with the parameters that an episode was run with."""
-    model = _awake(load_model(path))
-    vary(model, physics)
-    return model
+    return _awake(with_physics(load_model(path), path, physics))
 
 
 def _acting(model: Any, ctrl: Array, fps: int) -> Array:
@@ -281,7 +279,8 @@ def privileged(model: Path, states: Mapping[str, Array], physics: PhysicsDraw | 
     """The whole state of the simulation, by name: enough to set it up again at any frame.
 
     qpos (T, nq), qvel (T, nv), ctrl (T, nu); joint, joint_qpos and joint_qvel say where each joint's values begin;
-    body, body_mass [kg]; geom_body, geom_friction (G,) sliding; actuator: names of ctrl
+    body, body_mass [kg], body_ipos (B, 3) centres of mass, body frames [m]
+    geom_body, geom_friction (G,) sliding; actuator: names of ctrl
     """
     mj_model: Any = compiled(model) if physics is None else varied(model, physics)
     names = lambda count, get: np.array([get(i).name for i in range(count)], dtype=np.str_)  # noqa: E731
@@ -293,6 +292,7 @@ def privileged(model: Path, states: Mapping[str, Array], physics: PhysicsDraw | 
         "actuator": names(mj_model.nu, mj_model.actuator),
         "body": body,
         "body_mass": mj_model.body_mass.copy(),
+        "body_ipos": mj_model.body_ipos.copy(),
         "geom_body": body[mj_model.geom_bodyid],
         "geom_friction": mj_model.geom_friction[:, 0].copy(),
     }

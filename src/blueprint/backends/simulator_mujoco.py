@@ -52,14 +52,15 @@ def _stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple((file.name, stat.st_mtime_ns, stat.st_size) for file in files if (stat := file.stat()))
 
 
-def vary(model: mujoco.MjModel, physics: PhysicsDraw) -> None:
-    """Multiply masses (inertia with them), sliding friction and joint damping of a compiled model, in place.
+def with_physics(model: mujoco.MjModel, path: Path, physics: PhysicsDraw) -> mujoco.MjModel:
+    """A copy of the model of a file with other masses (inertia with them), centres of mass, friction and damping.
 
     Raises InputError for a name that the model has not.
     """
     import mujoco
 
     try:
+        model = _recentred(path, physics) if physics.center else copy.copy(model)
         for name, factor in physics.mass.items():
             body = model.body(name).id
             model.body_mass[body] *= factor
@@ -71,6 +72,23 @@ def vary(model: mujoco.MjModel, physics: PhysicsDraw) -> None:
     except KeyError as error:  # MuJoCo's message lists the names that exist
         raise InputError(f"the variation of physics does not fit the model: {error}") from error
     mujoco.mj_setConst(model, mujoco.MjData(model))  # what the solver derives from masses
+    return model
+
+
+def _recentred(path: Path, physics: PhysicsDraw) -> mujoco.MjModel:
+    """Compiled anew: MuJoCo keeps no room for the coupling in the inertia of a body whose centre was its origin.
+
+    Raises InputError for a name that the model has not.
+    """
+    import mujoco
+
+    spec: Any = mujoco.MjSpec.from_file(str(path))
+    for name, offset in physics.center.items():
+        body = spec.body(name)
+        if body is None or not body.explicitinertial:
+            raise InputError(f"the variation of physics does not fit the model: {name!r} has no inertia of its own")
+        body.ipos = body.ipos + np.array(offset)
+    return spec.compile()
 
 
 class SimulatorMujoco:
@@ -93,8 +111,7 @@ class SimulatorMujoco:
 
         compiled, awake = _compiled(model, _stamps(model))
         if physics is not None:
-            compiled = copy.copy(compiled)
-            vary(compiled, physics)
+            compiled = with_physics(compiled, model, physics)
             awake = _awake(compiled)
         data = mujoco.MjData(compiled)
         key = mujoco.mj_name2id(compiled, mujoco.mjtObj.mjOBJ_KEY, "start")

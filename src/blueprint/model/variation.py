@@ -21,11 +21,13 @@ class PhysicsDraw(Model):
     """Physical parameters of one episode, as factors on the scene's own. Bodies that are not named keep theirs.
 
     mass, friction: body name -> factor (inertia goes with mass); damping: joint name -> factor
+    center: body name -> by how much its centre of mass lies elsewhere [m], body frame; inertia about it stays
     """
 
     mass: dict[str, float] = Field(default_factory=dict)
     friction: dict[str, float] = Field(default_factory=dict)
     damping: dict[str, float] = Field(default_factory=dict)
+    center: dict[str, Vec3] = Field(default_factory=dict)
 
 
 class Lamp(Model):

@@ -115,7 +115,7 @@ class Start:
     variation: Variation
 
 
-@stage(version="5", timeout_s=48 * 3600.0)
+@stage(version="6", timeout_s=48 * 3600.0)
 def episodes(
     workcell: Workcell, taskset: TaskSet, simulator: Simulator, cfg: EpisodesConfig, out: Path, library: Library = EMPTY
 ) -> Episodes:

@@ -79,7 +79,7 @@ class Proposer(Protocol):
         ...
 
 
-@stage(version="3", timeout_s=1800.0)
+@stage(version="4", timeout_s=1800.0)
 def tasks(workcell: Workcell, simscene: SimScene, simulator: Simulator, cfg: TasksConfig, out: Path) -> TaskSet:
     """Tasks that the geometry suggests and the arm can do, each with an instruction.
 

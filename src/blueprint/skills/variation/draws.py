@@ -136,14 +136,14 @@ def _triple(values: Sequence[float] | Array) -> Vec3:
 def draw_physics(
     rng: np.random.Generator, level: Level, model: mujoco.MjModel, bodies: Iterable[SceneBody], fingers: Iterable[str]
 ) -> PhysicsDraw | None:
-    """Masses, frictions and joint damping within the bodies' own ranges; None at level `none`.
+    """Masses, frictions, joint damping and centres of mass within the bodies' own ranges; None at level `none`.
 
     fingers: names of the finger bodies; their pads, which decide over what they touch, share one factor
     """
     share = SHARE[level]
     if share == 0.0:
         return None
-    mass, friction, damping = {}, {}, {}
+    mass, friction, damping, center = {}, {}, {}, {}
     for body in bodies:
         if body.soft:
             continue
@@ -152,8 +152,11 @@ def draw_physics(
         for name in _subtree(model, body.name):
             mass[name], friction[name] = heavier, rougher
         damping |= {joint: _within(rng, DAMPING, share) for joint in body.joints}
+        if body.ranges is not None and body.ranges.center_of_mass_m:
+            direction, reach = rng.standard_normal(3), share * rng.uniform(0.0, body.ranges.center_of_mass_m)
+            center[body.name] = _triple(reach * direction / np.linalg.norm(direction))
     pads = _within(rng, FRICTION, share)
-    return PhysicsDraw(mass=mass, friction=friction | dict.fromkeys(fingers, pads), damping=damping)
+    return PhysicsDraw(mass=mass, friction=friction | dict.fromkeys(fingers, pads), damping=damping, center=center)
 
 
 def _subtree(model: mujoco.MjModel, root: str) -> list[str]:
