@@ -39,11 +39,16 @@ class Mount:
 
 
 def mounts(
-    polygon: Array, outlines: list[Array], camera: Array | None, reach_m: float = PANDA_REACH_M
+    polygon: Array,
+    outlines: list[Array],
+    camera: Array | None,
+    reach_m: float = PANDA_REACH_M,
+    walls: Sequence[Array] = (),
 ) -> Iterator[tuple[Array, bool, float]]:
     """Candidates (T_world_base, on_table, facing) that clear the objects and the table's edge.
 
     polygon: (K, 2) table outline, counter-clockwise; outlines: (V, 2) of each object; camera: (2,) of the scene camera
+    walls: (V, 2) convex outlines, counter-clockwise, of what stands fixed where an arm would stand
     facing: cosine, 1 when the robot looks straight into the camera across the objects
     """
     points = np.concatenate(outlines)
@@ -55,7 +60,7 @@ def mounts(
             if np.linalg.norm(points - spot, axis=1).min() < FOOT_M + OBJECT_GAP_M:
                 continue
             edge = edge_distance(polygon, spot)
-            if abs(edge) < FOOT_M:
+            if abs(edge) < FOOT_M or any(edge_distance(wall, spot) > -FOOT_M for wall in walls):
                 continue
             view = np.zeros(2) if camera is None else (middle - camera) / np.linalg.norm(middle - camera)
             T = np.eye(4)
@@ -91,16 +96,17 @@ def best_mount(
     *,
     reach_m: float = PANDA_REACH_M,
     taken: Sequence[Mount] = (),
+    walls: Sequence[Array] = (),
 ) -> Mount | None:
     """The candidate from which most targets are in reach, with the most joint margin; None if there is no room.
 
     arm: mounted at the world's origin; targets: per object, tool poses (4, 4) any of which will do
-    taken: where other arms stand already; this one keeps away from them, and looks at the same objects
+    taken: where other arms stand; this one keeps away from them, and looks at the same objects; walls: see `mounts`
     """
     best: Mount | None = None
     points = np.concatenate(outlines)
     middle, home = (points.min(axis=0) + points.max(axis=0)) / 2, arm.tool_pose(arm.home)
-    for T, on_table, facing in mounts(polygon, outlines, camera, reach_m):
+    for T, on_table, facing in mounts(polygon, outlines, camera, reach_m, walls):
         hand = (T @ home)[:3, 3]
         if not all(_apart(T, hand, other, middle) for other in taken):
             continue

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
 
 from blueprint.geometry.transforms import transform_points
 from blueprint.model.task import Family, Goal
@@ -35,6 +36,7 @@ APART_M = 0.02  # from what stands there
 ROOM_M = 0.06  # more makes a spot no better
 DIRECTIONS = 12
 EYE_M = 0.02  # above a level, from where walls are looked for
+ON_TABLE_M, ARM_M = 0.02, 1.2  # what is lower or higher is in no arm's way
 PLACES, TURNS = 8, 3  # that are tried
 
 
@@ -70,14 +72,26 @@ def _levels(model: mujoco.MjModel, name: str, pose: bytes) -> tuple[Level, ...]:
     return tuple(found)
 
 
+def fixed_outlines(cell: Cell) -> list[Array]:
+    """(V, 2) convex outlines of the pieces of fixed bodies that an arm on the table would stand in."""
+    found = []
+    for name in cell.fixed:
+        T = cell.pose(cell.home_qpos, name)
+        for piece in solid(cell.model, cell.body(name)).pieces:
+            points = transform_points(T, piece)
+            if points[:, 2].max() > ON_TABLE_M and points[:, 2].min() < ARM_M:
+                found.append(points[ConvexHull(points[:, :2]).vertices, :2])
+    return found
+
+
 def _bare_tops(shape: Solid, T: Array, spots: Array) -> Array:
     """(N, P) height of each piece's top under spots (N, 2), inf where none is, or it is covered, or has no headroom."""
     top = float(transform_points(T, shape.vertices)[:, 2].max()) + 0.01
     origins = (np.column_stack([spots, np.full(len(spots), top)]) - T[:3, 3]) @ T[:3, :3]
     enter, leave, _ = shape.crossings(origins, np.tile(-T[2, :3], (len(spots), 1)))
-    over = enter[:, :, None] - leave[:, None, :]  # of piece p below piece q; negative: q reaches down to it or further
     above = enter[:, None, :] < enter[:, :, None] - 1e-4
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # inf - inf, where both are missed
+        over = enter[:, :, None] - leave[:, None, :]  # of p below q; negative: q reaches down to it or further
         covered = (above & ~(over >= HEADROOM_M)).any(axis=2)
     return np.where(np.isfinite(enter) & ~covered, top - enter, np.inf)
 
@@ -92,11 +106,20 @@ def _walled(shape: Solid, T: Array, spots: Array, height: float) -> bool:
     return bool(((np.isfinite(leave)) & (leave > 0) & (enter > 0)).any(axis=1).all())
 
 
-def places(cell: Cell, name: str, level: Level, qpos: Array) -> Iterator[Array]:
-    """Spots (2,) of a level where a thing that stands as in a state (nq,) has room, the roomiest first.
+def places(cell: Cell, name: str, level: Level, qpos: Array) -> tuple[Array, ...]:
+    """Spots (2,) of a level where a thing that stands as in a state (nq,) has room, some, the roomiest first.
 
     Of equally roomy ones that which is nearer to the robot comes first.
     """
+    return _places(cell, name, level, qpos.tobytes())
+
+
+@lru_cache(maxsize=64)
+def _places(cell: Cell, name: str, level: Level, state: bytes) -> tuple[Array, ...]:
+    return tuple(itertools.islice(_roomy(cell, name, level, np.frombuffer(state)), PLACES))
+
+
+def _roomy(cell: Cell, name: str, level: Level, qpos: Array) -> Iterator[Array]:
     T = cell.pose(qpos, name)
     own, (low, high) = footprint(cell, name, T), height_range(cell, name, T)
     own = own - (own.min(axis=0) + own.max(axis=0)) / 2
@@ -149,7 +172,7 @@ def offers(cell: Cell, name: str, family: Family, qpos: Array) -> Iterator[tuple
                 continue
             if stands_on(cell, name, level, qpos):
                 yield board, None, f"it is there already, {100 * level.height:.0f} cm high"
-            elif next(places(cell, name, level, qpos), None) is not None:
+            elif places(cell, name, level, qpos):
                 yield board, Goal(family=family, target=body, height_m=round(level.height, 4)), ""
             else:
                 yield board, None, _why_full(cell, level, qpos)
@@ -166,6 +189,6 @@ def targets_on(cell: Cell, name: str, goal: Goal, qpos: Array) -> Iterator[Array
     """(4, 4) T_world_object poses on the goal's level of a fixed body, standing as the object stands in `qpos`."""
     for level in levels(cell, goal.target, qpos) if goal.target in cell.fixed else ():
         if abs(level.height - goal.height_m) < FLAT_M:
-            for spot in itertools.islice(places(cell, name, level, qpos), PLACES):
+            for spot in places(cell, name, level, qpos):
                 for T in turns(cell.pose(qpos, name))[:TURNS]:
                     yield standing(cell, name, T, spot, level.height)

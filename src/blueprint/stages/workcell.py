@@ -166,6 +166,7 @@ def _choose_bases(
     from blueprint.skills.mounting import Mount, best_mount
     from blueprint.skills.placement import footprint
     from blueprint.skills.planning.ik import ArmKinematics
+    from blueprint.skills.supports import fixed_outlines
 
     camera = next((np.array(c.T_world_camera)[:2, 3] for c in simscene.cameras if c.name == SCENE_CAMERA), None)
     polygon, chosen = np.array(simscene.table_polygon), list[Mount]()
@@ -182,7 +183,14 @@ def _choose_bases(
         targets += _handles(cell, simscene, cfg)
         targets += _work_area(outlines) + (_handover(outlines) if len(installed) > 1 else [])
         found = best_mount(
-            ArmKinematics(cell), targets, polygon, outlines, camera, reach_m=one.robot.reach, taken=chosen
+            ArmKinematics(cell),
+            targets,
+            polygon,
+            outlines,
+            camera,
+            reach_m=one.robot.reach,
+            taken=chosen,
+            walls=fixed_outlines(cell),
         )
         shutil.rmtree(probe)
         if found is None:
