@@ -99,7 +99,7 @@ class RendererMujoco:
     ) -> Iterator[dict[str, Images]]:
         """See `Renderer.render`. Raises BackendError without EGL or for textures of a look, InputError as `replay`."""
         if look is not None and look.textures:
-            raise BackendError("MuJoCo's renderer cannot change textures", "set renderer = raster")
+            raise BackendError("MuJoCo's renderer cannot change textures", "set run.renderer = raster")
         mj_model = dressed(load(model), look)
         camera_ids = {name: camera_id(mj_model, name) for name in cameras}
         require_fit(mj_model, qpos)

@@ -88,7 +88,7 @@ class RendererRaster:
         parts, pictures = textured(_parts(mj_model, scene), mj_model, look)
         lights = lights_of(scene, look, mj_model.stat.center)
         if len(lights) > LIGHTS:
-            raise BackendError(f"the raster renderer knows {LIGHTS} lights", "set renderer = mujoco")
+            raise BackendError(f"the raster renderer knows {LIGHTS} lights", "set run.renderer = mujoco")
         views = [camera_id(mj_model, name) for name in cameras]
         motion = Motion.of(mj_model, parts, qpos, views, width, height)
         whole = depth or segmentation or normals
@@ -129,7 +129,7 @@ def _parts(model: Any, scene: Any) -> tuple[Part, ...]:
     parts = visible_parts(model, scene)
     if not parts or max(part.body for part in parts) > MOST_BODIES or len(parts) > PARTS:
         raise BackendError(
-            f"the raster renderer draws 1 to {MOST_BODIES} bodies of {PARTS} parts", "set renderer = mujoco"
+            f"the raster renderer draws 1 to {MOST_BODIES} bodies of {PARTS} parts", "set run.renderer = mujoco"
         )
     return parts
 

@@ -35,16 +35,19 @@ ALIASES = {"capture.mode": "run.capture_mode"}
 CaptureMode = Literal["fail_closed", "isaac_sim", "mujoco", "mock_dev"]
 
 _CHOICES = """\
-  --simulator mujoco   (SENSOR_CAPTURE_MODE=mujoco): MuJoCo simulates and renders; the dataset says so
+  --simulator mujoco   (SENSOR_CAPTURE_MODE=mujoco): MuJoCo's physics, its scene drawn without a GPU; the dataset says so
   SENSOR_CAPTURE_MODE=isaac_sim: Isaac Sim renders; not in this version
   SENSOR_CAPTURE_MODE=mock_dev: made-up pictures, for trying out pipelines; no policy ever releases such data"""
 
 MOCK = "mock"  # the renderer of capture mode mock_dev, and of no other
+DRAWS = {"mujoco": "raster"}  # who draws a simulator's scenes where no renderer is named: fast and without a GPU
 
 
 class RunSettings(Model):
-    """[run]. A backend is chosen by name; capture_mode `mujoco` names MuJoCo for both simulator and renderer,
-    `mock_dev` MuJoCo's physics and made-up pictures.
+    """[run]. A backend is chosen by name; capture_mode `mujoco` names MuJoCo as the simulator, `mock_dev` MuJoCo's
+    physics and made-up pictures.
+
+    renderer: none = `raster` for MuJoCo's scenes; it refuses soft and transparent bodies, which `mujoco` draws
 
     seed: of every stage whose own section sets none; jobs: processes at a time, 0 = one per core
     """
@@ -199,7 +202,7 @@ def _choose_backends(run: RunSettings) -> RunSettings:
             f"choose one:\n{_CHOICES}",
         )
     simulator = run.simulator or ("mujoco" if run.capture_mode in ("mujoco", "mock_dev") else None)
-    renderer = MOCK if made_up else run.renderer or simulator
+    renderer = MOCK if made_up else run.renderer or (DRAWS.get(simulator, simulator) if simulator else None)
     return run.model_copy(update={"simulator": simulator, "renderer": renderer})
 
 

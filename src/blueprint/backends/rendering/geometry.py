@@ -62,11 +62,11 @@ def visible_parts(model: Any, scene: Any) -> tuple[Part, ...]:
         if item.objtype != mujoco.mjtObj.mjOBJ_GEOM:
             raise BackendError(
                 f"the raster renderer draws rigid bodies only, not a {mujoco.mjtObj(item.objtype).name[6:].lower()}",
-                "set renderer = mujoco",
+                "set run.renderer = mujoco",
             )
         if item.rgba[3] < OPAQUE:
             name = model.geom(item.objid).name or model.body(model.geom_bodyid[item.objid]).name
-            raise BackendError(f"the raster renderer draws nothing transparent: {name}", "set renderer = mujoco")
+            raise BackendError(f"the raster renderer draws nothing transparent: {name}", "set run.renderer = mujoco")
         parts.append(_part(model, item))
     return tuple(parts)
 
@@ -223,7 +223,7 @@ def _triangles(model: Any, geom: int) -> tuple[Array, Array, Array | None, NDArr
         vertices, normals, faces = _turned(ball * size[0] + lift, ball, model.vis.quality.numslices)
     else:
         raise BackendError(
-            f"the raster renderer draws no geom of type {kind.name[7:].lower()}", "set renderer = mujoco"
+            f"the raster renderer draws no geom of type {kind.name[7:].lower()}", "set run.renderer = mujoco"
         )
     normals = normals / np.linalg.norm(normals, axis=1, keepdims=True)
     return vertices.astype(np.float32), normals.astype(np.float32), None, faces.astype(np.int32)
