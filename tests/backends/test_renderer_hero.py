@@ -146,7 +146,7 @@ def test_a_look_reaches_the_job(model: Path, tmp_path: Path) -> None:
     write_job(tmp_path, model, states(model, 1), CAMERAS, (WIDTH, HEIGHT), look, PATHS)
     job = json.loads((tmp_path / "job.json").read_text())
     sun = job["lights"][0]
-    assert len(job["lights"]) == 1 and sun["matrix"][2][2] > 0.99  # it shines down: the lamp stands above
+    assert len(job["lights"]) == 1 and sun["back"] == pytest.approx((0, 0, 1.9))  # from where the lamp stands
     table = next(part["texture"] for part in job["parts"] if part["texture"])
     assert read_color(tmp_path / table).shape == (256, 256, 3)
     assert any(np.isclose(part["surface"]["Base Color"][0], 0.45**2.2, rtol=1e-2) for part in job["parts"])

@@ -44,6 +44,8 @@ SOFT_SUN = 0.25  # angle [rad] under which a lamp is seen: a window rather than 
 FADE_M = (1.6, 4.5)  # where the endless floor begins to turn into the sky's colour, and where it has
 VIEW = {"view_transform": "AgX", "look": "AgX - Medium High Contrast", "exposure": 0.1}
 
+NOTHING = Images(np.empty((0, 0, 3), np.uint8), None, None)
+
 
 class RendererHero(RendererMujoco):
     """See `Renderer`. samples: 16 paths per pixel for 1, 64 for 2, 256 for 4. Kinematics and cameras are MuJoCo's.
@@ -88,13 +90,9 @@ class RendererHero(RendererMujoco):
                 write_job(Path(folder), model, rows, cameras, (width, height), look, PATHS * samples**2)
                 _run(Path(folder), self._environ, len(rows) * len(cameras))
                 for t in range(len(rows)):
-                    drawn = {
-                        name: Images(_read(Path(folder) / f"{t:04d}_{c}.png"), None, None)
-                        for c, name in enumerate(cameras)
-                    }
-                    for name, known in (next(truth) if truth else {}).items():
-                        drawn[name] = replace(known, color=drawn[name].color)
-                    yield drawn
+                    known = next(truth) if truth else dict.fromkeys(cameras, NOTHING)
+                    files = {name: Path(folder) / f"{t:04d}_{c}.png" for c, name in enumerate(cameras)}
+                    yield {name: replace(known[name], color=_read(file)) for name, file in files.items()}
 
 
 def _read(file: Path) -> NDArray[np.uint8]:
@@ -205,11 +203,7 @@ def _surface(part: Part, texture: str) -> dict[str, Any]:
 def _sun(light: Light, center: Array) -> dict[str, Any]:
     """A lamp as a sun that shines along it, or from where it stands to the scene's centre."""
     back = -light.direction if light.directional else light.position - center
-    back = back / np.linalg.norm(back)
-    side = np.cross(back, np.eye(3)[np.abs(back).argmin()])
-    side /= np.linalg.norm(side)
-    columns = [[*axis, 0.0] for axis in (side, np.cross(back, side), back)] + [[0.0, 0.0, 0.0, 1.0]]
-    return {"values": {"color": light.diffuse.tolist(), "energy": SUN, "angle": SOFT_SUN}, "matrix": columns}
+    return {"back": back.tolist(), "values": {"color": light.diffuse.tolist(), "energy": SUN, "angle": SOFT_SUN}}
 
 
 def _painted(part: Part, model: Any, pictures: Mapping[int, Any], file: Path) -> NDArray[np.float32]:

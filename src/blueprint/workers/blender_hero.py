@@ -14,6 +14,7 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from mathutils import Vector
 
 
 def main(folder):
@@ -27,7 +28,7 @@ def main(folder):
     for light in job["lights"]:
         sun = bpy.data.lights.new("sun", "SUN")
         assign(sun, light["values"])
-        link(sun).matrix_world = light["matrix"]
+        link(sun).rotation_euler = Vector(light["back"]).to_track_quat("Z", "Y").to_euler()
     world(scene, job["sky"])
     for owner, values in job["settings"].items():
         assign(getattr(scene, owner), values)
