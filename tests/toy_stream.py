@@ -16,9 +16,10 @@ import numpy as np
 from blueprint.core.artifact import Artifact
 from blueprint.core.execute import map_items
 from blueprint.core.store import KeyParts, Receipt, Scene, clean_up, describe_files, digest_files
-from blueprint.model.artifacts import Capture, Episodes, TaskSet
+from blueprint.formats.video.coding import color_writer
+from blueprint.model.artifacts import Capture, Episodes, Recording, TaskSet
 from blueprint.model.capture import Camera, Frame
-from blueprint.model.episode import Attempt, EpisodeRecord
+from blueprint.model.episode import TRACKS_FILE, Attempt, CameraTrack, EpisodeRecord, RecordedEpisode, folders_of
 from blueprint.model.task import Goal, Task
 
 TASKS = tuple(
@@ -29,8 +30,10 @@ FAILED = 2  # this one never succeeds
 FRAMES, STATES = 5, 8
 
 
-def parts_of(stage: str, **config: Any) -> KeyParts:
-    return KeyParts(stage=stage, version="1", code={}, tools={}, config=config, backends={}, inputs={})
+def parts_of(stage: str, backends: dict[str, str] | None = None, inputs: Any = None, **config: Any) -> KeyParts:
+    return KeyParts(
+        stage=stage, version="1", code={}, tools={}, config=config, backends=backends or {}, inputs=inputs or {}
+    )
 
 
 def publish(scene: Scene, made: Artifact, parts: KeyParts) -> None:
@@ -39,7 +42,7 @@ def publish(scene: Scene, made: Artifact, parts: KeyParts) -> None:
     made.save(partial)
     clean_up(partial)
     files = describe_files(partial)
-    nothing = {"backends": {}, "reasons": (), "seconds": 0, "peak_memory_mib": 0, "finished": ""}
+    nothing = {"backends": parts.backends, "reasons": (), "seconds": 0, "peak_memory_mib": 0, "finished": ""}
     digest = digest_files(files)
     scene.commit(Receipt(stage=parts.stage, key=parts.key, parts=parts, files=files, files_digest=digest, **nothing))
 
@@ -85,9 +88,9 @@ def begin(root: Path, count: int, simulator: str = "mujoco") -> Scene:
 
 def produce(scene: Scene, count: int, simulator: str = "mujoco") -> None:
     """The episodes stage as the engine runs it."""
-    parts = parts_of("episodes", count=count)
+    parts = parts_of("episodes", {"simulator": simulator}, count=count)
     with scene.lease():
-        out = scene.open_partial("episodes", parts.key)
+        out = scene.open_partial(parts)
         items = [(f"{index:06d}", index) for index in range(count)]
         folders = map_items(
             functools.partial(make, scene.root / "gate"), items, out / "episodes", what="episodes", jobs=2
@@ -100,6 +103,47 @@ def produce(scene: Scene, count: int, simulator: str = "mujoco") -> None:
             fps=15, simulator=f"{simulator} 1", segments=("reach",), state_names=names, episodes=tuple(records)
         )
         publish(scene, made, parts)
+
+
+def color_of(index: int, look: int) -> tuple[int, int, int]:
+    return (20 + 20 * index, 200 - 100 * look, 60)
+
+
+def draw(item: tuple[int, int], looks: int, folder: Path) -> None:
+    """The pictures of one look of an episode: `episode.json` and `scene.mp4`, as the recording stage leaves them."""
+    index, look = item
+    stats = dict.fromkeys(("min", "max", "mean", "std"), (0.0, 0.0, 0.0))
+    with color_writer(folder / "scene.mp4", width=32, height=16, fps=15) as film:
+        for _ in range(FRAMES):
+            film.add(np.full((16, 32, 3), color_of(index, look), np.uint8))
+    where = f"episodes/{folders_of(index, looks)[look]}"
+    track = CameraTrack(
+        camera="scene", video=f"{where}/scene.mp4", width=32, height=16, color_stats=stats, color_count=1
+    )
+    done = RecordedEpisode(index=index, look_index=look, frames=FRAMES, tracks=(track,), poses=f"{where}/poses.npz")
+    (folder / TRACKS_FILE).write_text(done.model_dump_json())
+
+
+def begin_recording(scene: Scene, looks: int, renderer: str = "raster") -> tuple[KeyParts, Path]:
+    """What the engine prepares for the recording of the scene's current episodes."""
+    digest = scene.receipt("episodes", scene.current()["episodes"]).files_digest
+    parts = parts_of("recording", {"renderer": renderer}, {"episodes": digest}, looks=looks)
+    return parts, scene.open_partial(parts)
+
+
+def record(scene: Scene, parts: KeyParts, out: Path, *indices: int) -> None:
+    """The looks of these episodes, through the engine's own items."""
+    looks = parts.config["looks"]
+    items = [(folders_of(index, looks)[look], (index, look)) for index in indices for look in range(looks)]
+    map_items(lambda item, folder: draw(item, looks, folder), items, out / "episodes", what="recording", jobs=1)
+
+
+def end_recording(scene: Scene, parts: KeyParts, out: Path, *indices: int) -> None:
+    names = [name for index in indices for name in folders_of(index, parts.config["looks"])]
+    made = [RecordedEpisode.model_validate_json((out / "episodes" / name / TRACKS_FILE).read_bytes()) for name in names]
+    size = {"fps": 15, "width": 32, "height": 16, "codec": "h264"}
+    words = {"renderer": "raster 1", "sensor_source": "mujoco", "segment_names": {}}
+    publish(scene, Recording(**size, **words, episodes=tuple(made)), parts)
 
 
 if __name__ == "__main__":

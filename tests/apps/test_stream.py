@@ -22,10 +22,24 @@ from fastapi.testclient import TestClient
 from blueprint.apps.serving.stream import StreamOptions, create_app, serve
 from blueprint.client import EpisodeStream, StreamError
 from blueprint.core.errors import InputError, SettingsError
-from blueprint.core.store import Scene
+from blueprint.core.store import KeyParts, Scene
 from blueprint.verify import DEFAULT_POLICY
 from toy_service import free_port
-from toy_stream import FAILED, FRAMES, TASKS, begin, frames_of, make, produce
+from toy_stream import (
+    FAILED,
+    FRAMES,
+    TASKS,
+    begin,
+    begin_recording,
+    color_of,
+    draw,
+    end_recording,
+    frames_of,
+    make,
+    parts_of,
+    produce,
+    record,
+)
 
 TOY = Path(__file__).parents[1] / "toy_stream.py"
 COUNT = 8
@@ -136,36 +150,41 @@ def wait_for(held: object, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-def half_made(scene: Scene, key: str) -> None:
-    """One episode of a stage that goes no further."""
-    produced = scene.partial("episodes", key) / "episodes/000000"
+def half_made(scene: Scene, parts: KeyParts) -> str:
+    """One episode of a stage that goes no further; returns its key."""
+    produced = scene.open_partial(parts) / "episodes/000000"
     produced.mkdir(parents=True)
     make(scene.root / "gate", 0, produced)
+    return parts.key
 
 
 def test_a_client_waits_no_longer_than_its_patience_for_episodes_that_nobody_makes(tmp_path: Path) -> None:
     scene = begin(tmp_path, COUNT)
-    half_made(scene, "a" * 20)
+    key = half_made(scene, toy_parts(COUNT))
     for rerun in (False, True):  # somebody at work on other episodes makes none of these
         got, asked = [], time.monotonic()
         with scene.lease() if rerun else nullcontext():
             if rerun:
-                half_made(scene, "b" * 20)
-                assert browser(tmp_path).get(f"/v1/streams/{'b' * 20}/episodes").json()["state"] == "running"
-            with pytest.raises(StreamError, match=r"nobody has worked on stream a+ for 0\.5 s; it stands at 1"):
-                for episode in Local(tmp_path, key="a" * 20, patience_s=0.5).follow():
+                other = half_made(scene, toy_parts(COUNT + 1))
+                assert browser(tmp_path).get(f"/v1/streams/{other}/episodes").json()["state"] == "running"
+            with pytest.raises(StreamError, match=rf"nobody has worked on stream {key} for 0\.5 s; it stands at 1"):
+                for episode in Local(tmp_path, key=key, patience_s=0.5).follow():
                     got.append(episode.index)
         assert got == [0] and 0.5 < time.monotonic() - asked < 5
 
 
 def test_a_client_has_patience_as_long_as_somebody_works(tmp_path: Path) -> None:
     scene = begin(tmp_path, COUNT)
-    half_made(scene, "a" * 20)
+    key = half_made(scene, toy_parts(COUNT))
     stream = Local(tmp_path, patience_s=0.3).follow()
     assert next(stream).index == 0
     with scene.lease():
-        threading.Timer(1.5, half_made_next, (scene, "a" * 20)).start()
+        threading.Timer(1.5, half_made_next, (scene, key)).start()
         assert next(stream).index == 1
+
+
+def toy_parts(count: int) -> KeyParts:
+    return parts_of("episodes", {"simulator": "mujoco"}, count=count)
 
 
 def half_made_next(scene: Scene, key: str) -> None:
@@ -251,6 +270,97 @@ def test_strangers_need_a_token_and_a_scene_must_be_one(finished: Path, tmp_path
         create_app(tmp_path, StreamOptions())
 
 
+# ------------------------------------------------------------------ pictures
+
+
+def videos(root: Path, key: str) -> dict[int, list[dict]]:
+    page = browser(root).get(f"/v1/streams/{key}/episodes").json()
+    return {head["index"]: head["looks"] for head in page["episodes"]}
+
+
+def test_pictures_are_served_as_soon_as_all_looks_of_an_episode_are_whole_and_no_half_of_one_ever(
+    tmp_path: Path,
+) -> None:
+    scene = begin(tmp_path, 2)
+    produce(scene, 2)
+    key = scene.current()["episodes"]
+    assert videos(tmp_path, key) == {0: [], 1: []}
+    parts, out = begin_recording(scene, looks=2)
+    record(scene, parts, out, 0)
+    half = out / "episodes/.000001_01.partial"  # the other look of episode 1 is whole, this one is being written
+    half.mkdir()
+    (out / "episodes/000001_00").mkdir()
+    draw((1, 0), 2, out / "episodes/000001_00")
+    draw((1, 1), 2, half)
+    content = (half / "scene.mp4").read_bytes()
+    (half / "scene.mp4").write_bytes(content[: len(content) // 2])
+    there = videos(tmp_path, key)
+    assert [len(there[0]), len(there[1])] == [2, 0]
+    place = f"/v1/streams/{key}/episodes"
+    for index, look, code in ((0, 0, 200), (0, 1, 200), (0, 2, 404), (1, 0, 404), (1, 1, 404)):
+        assert browser(tmp_path).get(f"{place}/{index}/scene.mp4?look={look}").status_code == code
+    (half / "scene.mp4").write_bytes(content)
+    half.rename(out / "episodes/000001_01")
+    before = videos(tmp_path, key)
+    assert len(before[1]) == 2
+    end_recording(scene, parts, out, 0, 1)
+    assert videos(tmp_path, key) == before, "the same bytes under the same addresses, once the stage has ended"
+
+
+def test_a_client_gets_every_look_while_the_rest_is_recorded(tmp_path: Path) -> None:
+    scene = begin(tmp_path, 2)
+    produce(scene, 2)
+    with scene.lease():
+        parts, out = begin_recording(scene, looks=2)
+        record(scene, parts, out, 0)
+        threading.Timer(1.0, record, (scene, parts, out, 1)).start()
+        stream = Local(tmp_path, cameras=("scene",), patience_s=0.3).follow()
+        got = [next(stream) for _ in range(4)]
+        assert [(one.index, one.look, one.last) for one in got] == [
+            (0, 0, False), (0, 1, True), (1, 0, False), (1, 1, True),
+        ]  # fmt: skip
+        for one in got:
+            picture = one.images["scene"]
+            assert picture.shape == (FRAMES, 16, 32, 3)
+            assert np.abs(picture.mean(axis=(0, 1, 2)) - color_of(one.index, one.look)).max() < 8
+        end_recording(scene, parts, out, 0, 1)
+        assert list(stream) == []
+    with pytest.raises(StreamError, match="episode 0 has no pictures of side"):
+        next(Local(tmp_path, cameras=("side",)).follow())
+
+
+def test_a_client_of_pictures_that_nobody_draws_does_not_wait_for_ever(tmp_path: Path) -> None:
+    scene = begin(tmp_path, 2)
+    produce(scene, 2)
+    parts, out = begin_recording(scene, looks=1)
+    record(scene, parts, out, 0)
+    stream = Local(tmp_path, cameras=("scene",), patience_s=0.3).follow()
+    assert next(stream).index == 0
+    with pytest.raises(StreamError, match="nobody has worked on stream"):
+        next(stream)
+
+
+def test_pictures_of_other_episodes_and_made_up_ones_are_not_served(tmp_path: Path) -> None:
+    scene = begin(tmp_path, 2)
+    produce(scene, 2)
+    key = scene.current()["episodes"]
+    foreign = parts_of("recording", {"renderer": "raster"}, {"episodes": "0" * 64}, looks=1)
+    record(scene, foreign, scene.open_partial(foreign), 0)
+    assert videos(tmp_path, key) == {0: [], 1: []}
+    parts, out = begin_recording(scene, looks=1, renderer="mock")
+    record(scene, parts, out, 0)
+    answer = browser(tmp_path, policy="development").get(f"/v1/streams/{key}/episodes/0/scene.mp4")
+    assert answer.status_code == 403 and "made up" in answer.json()["detail"]
+
+
+def test_the_count_is_known_while_episodes_are_made_however_it_was_set(tmp_path: Path) -> None:
+    scene = begin(tmp_path, COUNT)
+    scene.set_request(scene.request() | {"sets": []})  # as by a settings file
+    half_made(scene, parts_of("episodes", {"simulator": "mujoco"}, count=77))
+    about = browser(tmp_path).get("/v1/stream").json()
+    assert (about["expected"], about["simulator"], about["state"]) == (77, "mujoco", "stopped")
+
+
 def test_the_client_is_light() -> None:
     code = "import sys, blueprint.client; print(json.dumps(sorted(m.partition('.')[0] for m in sys.modules)))"
     out = subprocess.run([sys.executable, "-c", "import json; " + code], capture_output=True, text=True, check=True)
@@ -264,6 +374,30 @@ def test_the_client_is_light() -> None:
 def local(finished: Path) -> EpisodeStream:
     pytest.importorskip("torch", reason="PyTorch is not installed: the dataset of the client needs it")
     return Local(finished)
+
+
+def test_a_dataset_gives_every_look_once_and_resumes_among_them(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed: the dataset of the client needs it")
+    from blueprint.client import StreamDataset
+
+    scene = begin(tmp_path, 2)
+    produce(scene, 2)
+    parts, out = begin_recording(scene, looks=2)
+    record(scene, parts, out, 0, 1)
+    end_recording(scene, parts, out, 0, 1)
+    stream = Local(tmp_path, cameras=("scene",))
+    place = lambda one: tuple(int(one[f"{name}_index"]) for name in ("episode", "look", "frame"))  # noqa: E731
+    whole = [place(sample) for sample in StreamDataset(stream, buffer=7, seed=3)]
+    assert sorted(whole) == [(i, k, f) for i in range(2) for k in range(2) for f in range(FRAMES)] != whole
+    one, other = StreamDataset(stream, buffer=7, seed=3), StreamDataset(stream, buffer=7, seed=99)
+    taken = iter(one)
+    first = [place(next(taken)) for _ in range(9)]
+    other.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    rest = list(other)
+    assert first + [place(sample) for sample in rest] == whole
+    for sample in rest:
+        color = 255 * sample["observation.images.scene"].mean(dim=(1, 2)).numpy()
+        assert np.abs(color - color_of(*place(sample)[:2])).max() < 8
 
 
 def places(samples: list[dict]) -> list[tuple[int, int]]:

@@ -8,6 +8,7 @@ import io
 import json
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,13 +32,18 @@ class Episode:
 
     header: as the server gives it (task, instruction, sensor_source, suitability, ...)
     arrays: of its states file: state (T, n) float32, action (T, n) float32, qpos (T, nq), time (T,) [s], ...
-    images: camera -> (T, H, W, 3) uint8, of the cameras asked for
+    images: camera -> (T, H, W, 3) uint8, of the cameras asked for, under look number `look`; last: of its looks
     """
 
     index: int
     header: Mapping[str, Any]
     arrays: Mapping[str, NDArray[Any]]
     images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    look: int = 0
+
+    @property
+    def last(self) -> bool:
+        return not self.images or self.look + 1 == len(self.header["looks"])
 
     @property
     def frames(self) -> int:
@@ -49,7 +55,7 @@ class EpisodeStream:
 
     url: of the server, e.g. http://127.0.0.1:8791; token: if it asks for one
     key: of the stream, None = the server's latest, fixed at the first answer
-    cameras: whose videos come with each episode; only finished recordings have them
+    cameras: whose videos come with each episode: it comes as soon as it is recorded, once for each look
     least: refuse data that is fit for less than this; patience_s: how long a server, or who makes episodes, may be gone
     """
 
@@ -75,7 +81,8 @@ class EpisodeStream:
     def follow(self, cursor: int = 0, *, wanted: Callable[[int], bool] | None = None) -> Iterator[Episode]:
         """Episodes from `cursor` on, each as soon as it is made; ends when the stage has ended and all are given.
 
-        wanted: which indices to load, e.g. a worker's share. The cursor after an episode is its `index` + 1.
+        wanted: which indices to load, e.g. a worker's share. The cursor after an episode is its `index` + 1, with
+        several looks after the `last` of them.
         Raises StreamError, also when nobody has worked on the stream for `patience_s`.
         """
         alive = time.monotonic()
@@ -83,7 +90,8 @@ class EpisodeStream:
             page = self.page(cursor)
             for head in page["episodes"]:
                 if wanted is None or wanted(head["index"]):
-                    yield self.load(head)
+                    for look in range(max(1, len(head["looks"])) if self.cameras else 1):
+                        yield self.load(head, look)
             if page["end"]:
                 return
             if page["next"] > cursor or page.get("state") != "stopped":
@@ -95,14 +103,14 @@ class EpisodeStream:
 
     def page(self, cursor: int) -> dict[str, Any]:
         """The next headers, waited for; `next` is the cursor after them, `end` is true when no more can come."""
-        wait_s = min(WAIT_S, self.patience_s)
-        return self._json(f"/v1/streams/{self._fixed_key()}/episodes?after={cursor}&limit=16&wait_s={wait_s:g}")
+        asked = {"after": cursor, "limit": 16, "wait_s": min(WAIT_S, self.patience_s), "cameras": self.cameras}
+        return self._json(f"/v1/streams/{self._fixed_key()}/episodes?{urllib.parse.urlencode(asked, doseq=True)}")
 
-    def episode(self, index: int) -> Episode:
-        """One episode by its index."""
-        return self.load(self._json(f"/v1/streams/{self._fixed_key()}/episodes/{index}"))
+    def episode(self, index: int, look: int = 0) -> Episode:
+        """One episode by its index, with the pictures of one of its looks."""
+        return self.load(self._json(f"/v1/streams/{self._fixed_key()}/episodes/{index}"), look)
 
-    def load(self, head: Mapping[str, Any]) -> Episode:
+    def load(self, head: Mapping[str, Any], look: int = 0) -> Episode:
         """Fetch and check the files of an episode. Raises StreamError when it is not what was asked for."""
         if LEVELS.index(head["suitability"]) < self.least:
             raise StreamError(f"episode {head['index']} is {head['suitability']}, wanted {LEVELS[self.least]}")
@@ -113,8 +121,8 @@ class EpisodeStream:
             arrays = {name: stored[name] for name in stored.files}
         if len(arrays["action"]) != head["frames"]:
             raise StreamError(f"episode {head['index']} has {len(arrays['action'])} frames, not {head['frames']}")
-        images = {camera: _decoded(self._file(head["videos"][camera])) for camera in self.cameras}
-        return Episode(head["index"], head, arrays, images)
+        images = {camera: _decoded(self._file(head["looks"][look][camera])) for camera in self.cameras}
+        return Episode(head["index"], head, arrays, images, look)
 
     def tell(
         self,

@@ -20,7 +20,7 @@ from blueprint.client.stream import Episode, EpisodeStream
 from blueprint.verify import DEFAULT_POLICY
 
 Sample = dict[str, Any]
-Place = tuple[int, int]  # episode, frame
+Place = tuple[int, int, int]  # episode, look, frame
 
 
 class StreamDataset(IterableDataset[Sample]):
@@ -28,8 +28,8 @@ class StreamDataset(IterableDataset[Sample]):
 
     A sample holds observation.state (n,) and action (horizon, n) (or (n,) for a horizon of 1) float32 [rad, m],
     action_is_pad (horizon,) bool (a horizon beyond the end repeats the last action), observation.images.CAMERA
-    (3, H, W) float32 in [0, 1], task (the instruction), timestamp [s], episode_index, frame_index; and of `extras`,
-    arrays of the states file such as qpos, privileged.NAME.
+    (3, H, W) float32 in [0, 1], task (the instruction), timestamp [s], episode_index, look_index, frame_index; and of
+    `extras`, arrays of the states file such as qpos, privileged.NAME. With cameras, every look of an episode is given.
 
     buffer: frames among which the next one is drawn; 1 = in order. Only whole episodes are held, as many as the buffer
     touches. Workers of a DataLoader share the episodes by index. `state_dict` between two samples, given to
@@ -49,9 +49,9 @@ class StreamDataset(IterableDataset[Sample]):
         super().__init__()
         self.stream, self.horizon, self.buffer, self.extras = stream, horizon, max(1, buffer), tuple(extras)
         self._rng = np.random.default_rng(seed)
-        self._next: Place = (0, 0)  # the first frame that is not in the buffer yet
+        self._next: Place = (0, 0, 0)  # the first frame that is not in the buffer yet
         self._held: list[Place] = []
-        self._episodes: dict[int, Episode] = {}
+        self._episodes: dict[tuple[int, int], Episode] = {}  # by episode and look
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and strings: JSON can keep it."""
@@ -61,8 +61,7 @@ class StreamDataset(IterableDataset[Sample]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there; the episodes in the buffer are fetched again."""
         self.stream.key = state["key"]
-        self._next = (state["next"][0], state["next"][1])
-        self._held = [(episode, frame) for episode, frame in state["held"]]
+        self._next, *self._held = ((int(e), int(k), int(t)) for e, k, t in [state["next"], *state["held"]])
         self._rng.bit_generator.state = state["random"]
         self._episodes = {}
 
@@ -74,34 +73,36 @@ class StreamDataset(IterableDataset[Sample]):
                 yield self._drawn()
         while self._held:
             yield self._drawn()
-        self._next = (0, 0)
+        self._next = (0, 0, 0)
 
     def _incoming(self) -> Iterator[Place]:
         """Every frame from `_next` on, noted as taken when the next one is asked for."""
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        cursor, first = self._next
-        for episode in self.stream.follow(cursor, wanted=lambda index: index % workers == worker):
-            self._episodes[episode.index] = episode
-            for frame in range(first if episode.index == cursor else 0, episode.frames):
-                last = frame + 1 == episode.frames
-                self._next = (episode.index + 1, 0) if last else (episode.index, frame + 1)
-                yield episode.index, frame
+        begin = self._next
+        for episode in self.stream.follow(begin[0], wanted=lambda index: index % workers == worker):
+            index, look = episode.index, episode.look
+            self._episodes[index, look] = episode
+            after: Place = (index + 1, 0, 0) if episode.last else (index, look + 1, 0)
+            for frame in range(episode.frames):
+                if (index, look, frame) >= begin:
+                    self._next = (index, look, frame + 1) if frame + 1 < episode.frames else after
+                    yield index, look, frame
 
     def _drawn(self) -> Sample:
         """Take a frame out of the buffer; the last one takes its place."""
         chosen = int(self._rng.integers(len(self._held))) if self.buffer > 1 else 0
         self._held[chosen], self._held[-1] = self._held[-1], self._held[chosen]
         place = self._held.pop()
-        sample = self._sample(self._episode(place[0]), place[1])
-        needed = {episode for episode, _ in self._held} | {self._next[0]}
-        self._episodes = {index: episode for index, episode in self._episodes.items() if index in needed}
+        sample = self._sample(self._episode(*place[:2]), place[2])
+        needed = {held[:2] for held in (*self._held, self._next)}
+        self._episodes = {here: episode for here, episode in self._episodes.items() if here in needed}
         return sample
 
-    def _episode(self, index: int) -> Episode:
-        if index not in self._episodes:
-            self._episodes[index] = self.stream.episode(index)
-        return self._episodes[index]
+    def _episode(self, index: int, look: int) -> Episode:
+        if (index, look) not in self._episodes:
+            self._episodes[index, look] = self.stream.episode(index, look)
+        return self._episodes[index, look]
 
     def _sample(self, episode: Episode, frame: int) -> Sample:
         arrays = episode.arrays
@@ -114,6 +115,7 @@ class StreamDataset(IterableDataset[Sample]):
             "task": episode.header["instruction"],
             "timestamp": torch.tensor(float(arrays["time"][frame]), dtype=torch.float32),
             "episode_index": torch.tensor(episode.index),
+            "look_index": torch.tensor(episode.look),
             "frame_index": torch.tensor(frame),
         }
         for camera, images in episode.images.items():

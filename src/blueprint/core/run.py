@@ -204,7 +204,7 @@ def _make(job: Job, step: Step, steps: dict[type[Artifact], Step], log: Path) ->
         root = steps[kind].root if kind in steps else None
         inputs[name] = root if root is not None else job.given.artifact
     started = time.monotonic()
-    outcome = _try(job, stage, key, inputs, log)
+    outcome = _try(job, stage, step.parts, inputs, log)
     receipt = _receipt(step, outcome, time.monotonic() - started)
     root = job.scene.commit(receipt)
     if log.exists() and log.stat().st_size == 0:
@@ -213,11 +213,11 @@ def _make(job: Job, step: Step, steps: dict[type[Artifact], Step], log: Path) ->
     return Step(stage, "done", step.parts, step.reasons, root, receipt, ran=True)
 
 
-def _try(job: Job, stage: Stage, key: str, inputs: dict[str, Artifact | Path], log: Path) -> Outcome:
+def _try(job: Job, stage: Stage, parts: KeyParts, inputs: dict[str, Artifact | Path], log: Path) -> Outcome:
     """Attempts until one succeeds; a TransientError is worth another one, any other error is raised."""
     attempt = 0
     while True:
-        partial = job.scene.open_partial(stage.name, key)
+        partial = job.scene.open_partial(parts)
         work = functools.partial(_attempt, job, stage, inputs, partial)
         outcome = run_child(stage.name, work, timeout_s=stage.timeout_s, log=log)
         if outcome.error is None:

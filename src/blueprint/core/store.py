@@ -2,6 +2,7 @@
 
     DIR/artifacts/STAGE/KEY/   immutable once there: artifact.json, its files, receipt.json
     DIR/artifacts/STAGE/.KEY.partial   work in hand; taken up again by the next attempt at the same key
+    DIR/artifacts/STAGE/.KEY.json      beside it as long as it is there: what the work depends on
     DIR/current.json           stage -> key of the latest result
     DIR/request.json           what was last asked for
     DIR/runs/                  one event log (JSON lines) per run, and the output of its stages
@@ -98,6 +99,14 @@ def read_receipt(root: Path) -> Receipt:
         ) from error
 
 
+def parts_of(partial: Path) -> KeyParts | None:
+    """What the work in a partial folder depends on; None once it is published."""
+    try:
+        return KeyParts.model_validate_json(partial.with_suffix(".json").read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
 def describe_files(root: Path) -> dict[str, FileRecord]:
     """Size and SHA-256 of every file below `root`, the receipt excepted."""
     return {
@@ -190,10 +199,12 @@ class Scene:
         if request != self.request():
             write_json(self.root / "request.json", request)
 
-    def open_partial(self, stage: str, key: str) -> Path:
+    def open_partial(self, parts: KeyParts) -> Path:
         """The folder to work in: empty but for the finished items of an earlier attempt at the same key."""
-        partial = self.partial(stage, key)
-        partial.mkdir(parents=True, exist_ok=True)
+        partial = self.partial(parts.stage, parts.key)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        write_json(partial.with_suffix(".json"), parts.model_dump(mode="json"))  # first: no folder without it
+        partial.mkdir(exist_ok=True)
         keep = {folder for journal in partial.rglob(FINISHED_FILE) for folder in whole_items(journal)}
         _clear(partial, keep)
         return partial
@@ -205,6 +216,7 @@ class Scene:
         partial.rename(folder)
         fsync(folder.parent)
         self.set_current(receipt.stage, receipt.key)
+        partial.with_suffix(".json").unlink(missing_ok=True)
         return folder
 
     def discard(self, stage: str, key: str) -> None:

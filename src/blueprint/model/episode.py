@@ -152,6 +152,14 @@ class RecordedEpisode(Model):
     sides: dict[str, str] = Field(default_factory=dict)
 
 
+TRACKS_FILE = "episode.json"  # holds it, in the folder of its files
+
+
+def folders_of(index: int, looks: int) -> list[str]:
+    """Below episodes/, where the looks of an episode lie, each from the moment at which it is whole."""
+    return [f"{index:06d}" if looks == 1 else f"{index:06d}_{k:02d}" for k in range(looks)]
+
+
 class RecordedInstance(Model):
     """Something that labels tell apart. category: of its kind; thing: it can be counted (no table, no wall)."""
 

@@ -151,26 +151,34 @@ async def episodes(
     after: Annotated[int, Query(ge=0)] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST_PER_PAGE)] = 16,
     wait_s: Annotated[float, Query(ge=0, le=LONGEST_WAIT_S)] = 0.0,
+    cameras: Annotated[tuple[str, ...], Query()] = (),
 ) -> Page:
-    """The successful episodes from cursor `after` on, in the order of their indices; waits up to `wait_s` for one."""
+    """The successful episodes from cursor `after` on, in the order of their indices; waits up to `wait_s` for one.
+
+    cameras: whose pictures the client wants: it gets no episode before they are recorded
+    """
     until = time.monotonic() + wait_s
     while True:
-        page = await asyncio.to_thread(_page, server, stream, after, limit)
+        page = await asyncio.to_thread(_page, server, stream, after, limit, frozenset(cameras))
         if page.next > after or page.end or time.monotonic() >= until:
             return page
         await asyncio.sleep(LOOK_S)
 
 
-def _page(server: _Server, stream: Produced, after: int, limit: int) -> Page:
+def _page(server: _Server, stream: Produced, after: int, limit: int, cameras: frozenset[str]) -> Page:
     found: list[EpisodeHeader] = []
     around: About | None = None
-    cursor = after
+    cursor, state = after, stream.state
     while len(found) < limit and (record := stream.record(cursor)) is not None:
-        cursor += 1
         if record.success:
             around = around or server.fit(stream)
-            found.append(episode_header(stream, record, around))
-    return Page(key=stream.key, state=stream.state, episodes=tuple(found), next=cursor, end=stream.ended(cursor))
+            head = episode_header(stream, record, around)
+            if not cameras <= set(head.videos) and not (around.pictures and around.pictures.made):
+                state = stream.worked_on
+                break
+            found.append(head)
+        cursor += 1
+    return Page(key=stream.key, state=state, episodes=tuple(found), next=cursor, end=stream.ended(cursor))
 
 
 @router.get("/streams/{key}/episodes/{index}", responses=_REFUSED)
@@ -189,14 +197,16 @@ def states(server: Here, stream: Stream, index: Index) -> Response:
 
 
 @router.get("/streams/{key}/episodes/{index}/{camera}.mp4", response_class=Response, responses={**_BYTES, **_REFUSED})
-def video(server: Here, stream: Stream, index: Index, camera: str) -> Response:
-    """What a camera recorded of an episode."""
+def video(server: Here, stream: Stream, index: Index, camera: str, look: Annotated[int, Query(ge=0)] = 0) -> Response:
+    """What a camera recorded of an episode, under one of its looks."""
     head, around = _header(server, stream, index)
-    if around.recording is None or camera not in head.videos:
-        raise HTTPException(404, f"no video {camera!r}; there are: {', '.join(head.videos) or 'none yet'}")
-    tracks = next(item.tracks for item in around.recording.episodes if item.index == index)
-    track = next(track for track in tracks if track.camera == camera)
-    return _checked(around.recording.path(track.video), head.videos[camera])
+    if not head.looks and stream.worked_on == "running":
+        raise HTTPException(503, "ask again: its pictures are being recorded, or the stage has just ended")
+    if around.pictures is None or look >= len(head.looks) or camera not in head.looks[look]:
+        there = f"{', '.join(head.videos)}, {len(head.looks)} look(s)" if head.videos else "none yet"
+        raise HTTPException(404, f"no video {camera!r} of look {look}; there are: {there}")
+    track = next(track for track in around.pictures.of(index)[look].tracks if track.camera == camera)
+    return _checked(around.pictures.root / track.video, head.looks[look][camera])
 
 
 def _header(server: _Server, stream: Produced, index: int) -> tuple[EpisodeHeader, About]:

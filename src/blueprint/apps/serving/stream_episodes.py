@@ -2,7 +2,9 @@
 
     DIR/artifacts/episodes/.KEY.partial/episodes/000000/   finished items of a running or stopped stage (`map_items`)
     DIR/artifacts/episodes/KEY/episodes/000000/            the same files, once the stage has ended
+    DIR/artifacts/recording/...                            pictures, in the same way
 
+An item's folder gets its name by one rename, when all in it is written and flushed: what is half-written has another.
 KEY is the hash of all that the episodes depend on, so KEY and index name the same bytes before and after a crash of
 whoever makes or serves them. Nothing here writes.
 """
@@ -20,14 +22,14 @@ from blueprint.core.artifact import Artifact, Model
 from blueprint.core.errors import InputError, IntegrityError
 from blueprint.core.files import file_digest
 from blueprint.core.settings import MOCK
-from blueprint.core.store import Receipt, Scene
+from blueprint.core.store import Receipt, Scene, parts_of
 from blueprint.model.artifacts import Capture, Certificate, Episodes, Recording, TaskSet
 from blueprint.model.certificate import Suitability
-from blueprint.model.episode import CameraTrack, EpisodeRecord
+from blueprint.model.episode import TRACKS_FILE, EpisodeRecord, RecordedEpisode, folders_of
 from blueprint.stages.certificate import rule
 from blueprint.stages.episodes import RECORD_FILE, STATES_FILE
 
-STAGE, ITEMS = "episodes", "episodes"
+STAGE, ITEMS, PICTURES = "episodes", "episodes", "recording"
 
 T = TypeVar("T", bound=Artifact)
 State = Literal["waiting", "running", "stopped", "finished"]
@@ -42,7 +44,10 @@ class FileHeader(Model):
 
 
 class EpisodeHeader(Model):
-    """What a client knows of an episode before it loads it. states: `.npz` (docs/streaming.md); videos: by camera."""
+    """What a client knows of an episode before it loads it. states: `.npz` (docs/streaming.md).
+
+    videos: by camera, under the first look; looks: by camera, under each. Both are empty until all looks are recorded
+    """
 
     index: int
     task: str
@@ -53,6 +58,7 @@ class EpisodeHeader(Model):
     frames: int
     states: FileHeader
     videos: dict[str, FileHeader] = Field(default_factory=dict)
+    looks: tuple[dict[str, FileHeader], ...] = ()
     sensor_source: str
     suitability: Suitability
 
@@ -101,11 +107,11 @@ def latest_key(scene: Scene) -> str | None:
 
 @dataclass
 class Produced:
-    """The episodes under one key. seen: headers of files that were hashed, by path in the artifact."""
+    """The episodes under one key. seen: headers of files that were hashed, by key of an artifact and path in it."""
 
     scene: Scene
     key: str
-    seen: dict[str, FileHeader] = field(default_factory=dict)
+    seen: dict[tuple[str, str], FileHeader] = field(default_factory=dict)
     records: dict[int, EpisodeRecord] = field(default_factory=dict)
 
     @property
@@ -123,11 +129,12 @@ class Produced:
 
     @property
     def state(self) -> State:
-        """Stopped also while the scene's writer makes episodes under another key: these will not go on."""
-        if self.finished:
-            return "finished"
-        worked_on = self.scene.writer() is not None and latest_key(self.scene) == self.key
-        return "running" if worked_on else "stopped"
+        return "finished" if self.finished else self.worked_on
+
+    @property
+    def worked_on(self) -> Literal["running", "stopped"]:
+        """Whether anybody goes on with these episodes or what is made of them."""
+        return "running" if self.scene.writer() is not None and latest_key(self.scene) == self.key else "stopped"
 
     @cached_property
     def artifact(self) -> Episodes:
@@ -156,24 +163,47 @@ class Produced:
     def ended(self, cursor: int) -> bool:
         return self.finished and cursor >= len(self.artifact.episodes)
 
-    def file(self, root: Path, name: str, url: str, receipt: Receipt | None) -> FileHeader:
-        """receipt: of the artifact in `root`, None while it has none; then the first look at the file counts."""
-        if name not in self.seen:
+    def file(self, root: Path, key: str, name: str, url: str, receipt: Receipt | None) -> FileHeader:
+        """receipt: of the artifact `key` in `root`, None while it has none; then the first look at the file counts."""
+        if (key, name) not in self.seen:
             if receipt is not None and name in receipt.files:
                 size, sha256 = receipt.files[name].size, receipt.files[name].sha256
             else:
                 size, sha256 = (root / name).stat().st_size, file_digest(root / name)
-            self.seen[name] = FileHeader(url=url, size=size, sha256=sha256)
-        return self.seen[name]
+            self.seen[key, name] = FileHeader(url=url, size=size, sha256=sha256)
+        return self.seen[key, name]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was recorded of the episodes. sensors: where pictures come from; looks: how often each episode is drawn.
+
+    receipt, made: None while the stage runs, or was stopped
+    """
+
+    root: Path
+    key: str
+    sensors: str
+    looks: int
+    receipt: Receipt | None = None
+    made: Recording | None = None
+
+    def of(self, index: int) -> tuple[RecordedEpisode, ...]:
+        """All looks of an episode; none while one is missing."""
+        if self.made is not None:
+            return tuple(one for one in self.made.episodes if one.index == index)
+        files = [self.root / ITEMS / name / TRACKS_FILE for name in folders_of(index, self.looks)]
+        if not all(file.is_file() for file in files):
+            return ()
+        return tuple(RecordedEpisode.model_validate_json(file.read_bytes()) for file in files)
 
 
 @dataclass(frozen=True)
 class About:
-    """What stands about a scene's episodes besides themselves."""
+    """What stands about a scene's episodes besides themselves. pictures: None while the recording has not begun."""
 
     header: StreamHeader
-    recording: Recording | None = None
-    recording_receipt: Receipt | None = None
+    pictures: Pictures | None = None
 
 
 def about(scene: Scene, produced: Produced | None, protocol: str) -> About:
@@ -182,11 +212,10 @@ def about(scene: Scene, produced: Produced | None, protocol: str) -> About:
     if produced is None:
         return About(StreamHeader(protocol=protocol, scene=name, key=None, state="waiting"))
     capture, taskset = scene.made("capture", Capture), scene.made("tasks", TaskSet)
-    recording = _of(scene, produced, "recording", Recording)
+    pictures = _pictures(scene, produced)
     certificate = _of(scene, produced, "certificate", Certificate)
     expected, simulator = _settled(produced)
-    receipt = scene.receipt("recording", scene.current()["recording"]) if recording else None
-    sensors = _sensors(scene, simulator, recording, receipt)
+    sensors = pictures.sensors if pictures else _sensors(scene, simulator)
     if certificate is not None:
         level, reasons = certificate.training_suitability, certificate.reasons
     else:
@@ -212,16 +241,27 @@ def about(scene: Scene, produced: Produced | None, protocol: str) -> About:
         certified=certificate is not None,
         reasons=reasons,
     )
-    return About(header, recording, receipt)
+    return About(header, pictures)
 
 
-def _sensors(scene: Scene, simulator: str, recording: Recording | None, receipt: Receipt | None) -> str:
-    """Where the pictures come from, by the renderer of their receipt; without pictures, where the states come from.
+def _pictures(scene: Scene, produced: Produced) -> Pictures | None:
+    """Of these very episodes: the scene's current recording, else the last one that was begun."""
+    if made := _of(scene, produced, PICTURES, Recording):
+        receipt = scene.receipt(PICTURES, made.root.name)
+        sensors = rule.sensor_source(made.sensor_source, receipt.backends.get("renderer", ""))
+        return Pictures(made.root, receipt.key, sensors, 1, receipt, made)
+    begun = sorted((scene.root / "artifacts" / PICTURES).glob(".*.partial"), key=lambda path: path.stat().st_mtime_ns)
+    for root in reversed(begun if produced.finished else []):
+        parts = parts_of(root)
+        if parts and parts.inputs.get(STAGE, "").partition(" ")[0] == produced.receipt.files_digest:
+            name = parts.backends.get("renderer", "")
+            claimed = next((source for source, renderers in rule.RENDERERS.items() if name in renderers), name)
+            return Pictures(root, parts.key, rule.sensor_source(claimed, name), int(parts.config.get("looks", 1)))
+    return None
 
-    A run that was asked for made-up pictures is made up before there are any.
-    """
-    if recording is not None and receipt is not None:
-        return rule.sensor_source(recording.sensor_source, receipt.backends.get("renderer", ""))
+
+def _sensors(scene: Scene, simulator: str) -> str:
+    """Without pictures, where the states come from. A run that was asked for made-up pictures is made up before."""
     asked = [text.partition("=")[2] for text in scene.request().get("sets", ()) if text.startswith("run.renderer=")]
     return MOCK if MOCK in asked else simulator.partition(" ")[0]
 
@@ -236,12 +276,11 @@ def _of(scene: Scene, produced: Produced, stage: str, kind: type[T]) -> T | None
 
 
 def _settled(produced: Produced) -> tuple[int | None, str]:
-    """Number of episodes tried, and simulator: of the result, else as the last request names them."""
-    if produced.finished:
+    """Number of episodes tried, and simulator: of the result, else as the work in hand says."""
+    parts = None if produced.finished else parts_of(produced.scene.partial(STAGE, produced.key))
+    if parts is None and produced.finished:  # maybe only now
         return len(produced.artifact.episodes), produced.artifact.simulator
-    chosen = dict(text.partition("=")[::2] for text in produced.scene.request().get("sets", ()))
-    count = chosen.get("episodes.count")
-    return int(count) if count else None, chosen.get("run.simulator", "")
+    return (parts.config.get("count"), parts.backends.get("simulator", "")) if parts else (None, "")
 
 
 def episode_header(produced: Produced, record: EpisodeRecord, around: About) -> EpisodeHeader:
@@ -249,11 +288,14 @@ def episode_header(produced: Produced, record: EpisodeRecord, around: About) -> 
     place = f"/v1/streams/{produced.key}/episodes/{record.index}"
     receipt = produced.receipt if produced.finished else None
     name = record.states or f"{ITEMS}/{record.index:06d}/{STATES_FILE}"
-    videos = {}
-    for track in _tracks(around.recording, record.index):
-        assert around.recording is not None
-        url = f"{place}/{track.camera}.mp4"
-        videos[track.camera] = produced.file(around.recording.root, track.video, url, around.recording_receipt)
+    looks, pictures = [], around.pictures
+    for k, recorded in enumerate(pictures.of(record.index) if pictures else ()):
+        look = dict[str, FileHeader]()
+        for track in recorded.tracks:
+            assert pictures is not None
+            url = f"{place}/{track.camera}.mp4" + (f"?look={k}" if k else "")
+            look[track.camera] = produced.file(pictures.root, pictures.key, track.video, url, pictures.receipt)
+        looks.append(look)
     return EpisodeHeader(
         index=record.index,
         task=record.task.id,
@@ -262,13 +304,9 @@ def episode_header(produced: Produced, record: EpisodeRecord, around: About) -> 
         seed=record.seed,
         attempts=len(record.attempts),
         frames=record.frames,
-        states=produced.file(produced.root, name, f"{place}/states.npz", receipt),
-        videos=videos,
+        states=produced.file(produced.root, produced.key, name, f"{place}/states.npz", receipt),
+        videos=looks[0] if looks else {},
+        looks=tuple(looks),
         sensor_source=around.header.sensor_source,
         suitability=around.header.suitability,
     )
-
-
-def _tracks(recording: Recording | None, index: int) -> tuple[CameraTrack, ...]:
-    found = [] if recording is None else [item.tracks for item in recording.episodes if item.index == index]
-    return found[0] if found else ()

@@ -25,7 +25,7 @@ from blueprint.formats.lerobot.stats import sampled_frames
 from blueprint.formats.video.coding import Codec
 from blueprint.geometry.sensor_noise import noisy_color, noisy_depth
 from blueprint.model.artifacts import Episodes, Recording, Workcell
-from blueprint.model.episode import EpisodeRecord, RecordedEpisode
+from blueprint.model.episode import TRACKS_FILE, EpisodeRecord, RecordedEpisode, folders_of
 from blueprint.model.packs import PACKS, PLAIN, POINTS, Pack, Stream
 from blueprint.model.variation import Level, Look
 from blueprint.stages.recording import motion
@@ -36,7 +36,6 @@ from blueprint.stages.recording.views import PointCloud, ViewStreams
 
 Array = NDArray[np.float64]
 
-TRACKS_FILE = "episode.json"
 SECONDS_PER_PICTURE = 2.0  # far slower than the slowest software rasteriser seen: beyond it, something hangs
 SECONDS_PER_FULL = 2.0  # the same for the streams that a full pack adds to each picture
 NEEDS_SIGNALS: frozenset[Stream] = frozenset(
@@ -182,9 +181,9 @@ def _failures(record: EpisodeRecord) -> list[Drawing]:
 
 
 def _folder(drawing: Drawing, looks: int) -> str:
-    number = drawing.look_index if drawing.attempt is None else drawing.attempt
-    plain = drawing.attempt is None and looks == 1
-    return f"{drawing.record.index:06d}" if plain else f"{drawing.record.index:06d}_{number:02d}"
+    if drawing.attempt is not None:
+        return f"{drawing.record.index:06d}_{drawing.attempt:02d}"
+    return folders_of(drawing.record.index, looks)[drawing.look_index]
 
 
 def _draw(session: Session, wanted: list[Drawing], out: Path, below: str) -> tuple[RecordedEpisode, ...]:
