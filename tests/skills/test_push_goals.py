@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from test_joint_goals import FPS, MODEL, ROBOT
 
+from blueprint.model.scene import RobotArm
 from blueprint.model.task import Goal, Task
 from blueprint.skills.goals import Evidence, Verdict, judge
 
@@ -29,6 +30,7 @@ class Story:
     force: float = 5.0
     until: int = 34  # frame of the last touch
     table: bool = True
+    robot: RobotArm = ROBOT
 
 
 def tell(story: Story) -> Verdict:
@@ -50,7 +52,7 @@ def tell(story: Story) -> Verdict:
         rows.append(row)
     evidence = Evidence(
         model=MODEL,
-        robots=(ROBOT,),
+        robots=(story.robot,),
         objects=("block",),
         qpos=np.array(rows),
         contacts=np.array(contacts, dtype=np.int32).reshape(-1, 3),
@@ -75,6 +77,15 @@ def test_both_closed_fingers_may_push_side_by_side_but_not_hold() -> None:
     both = ("robot/left", "robot/right")
     assert tell(Story(PUSH, touched_by=both)).success
     assert tell(Story(PUSH, touched_by=both, open_m=0.02)).cause == "gripped"
+
+
+def test_fingers_on_a_linkage_are_open_by_their_opening_not_by_their_angle() -> None:
+    """The first joint turns by 0.8 rad as the fingers open by 8 cm; the second hardly moves."""
+    measured = {"openings_m": (0.0, 0.08), "finger_positions": ((0.0, 0.5), (0.8, 0.51))}
+    robot = ROBOT.model_copy(update={"gripper": ROBOT.gripper.model_copy(update=measured)})
+    both = ("robot/left", "robot/right")
+    assert tell(Story(PUSH, touched_by=both, open_m=0.06, robot=robot)).success, "0.06 rad is 6 mm"
+    assert tell(Story(PUSH, touched_by=both, open_m=0.1, robot=robot)).cause == "gripped", "0.1 rad is 10 mm"
 
 
 def test_what_moved_by_itself_was_not_pushed() -> None:

@@ -54,14 +54,17 @@ def _ajar(history: History) -> Bools:
     """(T,) whether a finger of any hand is away from where it is closed."""
     model, found = history.model, np.zeros(history.frames, dtype=bool)
     for robot in history.evidence.robots:
-        closed = robot.gripper.finger_positions[0] if robot.gripper.finger_positions else None
-        for k, name in enumerate(robot.gripper.finger_joints):
+        count, table = len(robot.gripper.finger_joints), np.array(robot.gripper.finger_positions)
+        rest, bounds, travel = np.zeros(count), np.full(count, AJAR_M), np.ones(count)
+        if len(table):  # a linkage: joints that turn with the opening, and others that hardly do
+            at = np.array([np.interp(2 * AJAR_M, robot.gripper.openings_m, column) for column in table.T])
+            rest, bounds, travel = table[0], np.abs(at - table[0]), np.abs(table[-1] - table[0])
+        for k in np.flatnonzero(travel > 0.9 * travel.max()):
             try:
-                address = int(model.jnt_qposadr[model.joint(name).id])
+                address = int(model.jnt_qposadr[model.joint(robot.gripper.finger_joints[k]).id])
             except KeyError as error:
                 raise IntegrityError(str(error)) from error
-            rest = 0.0 if closed is None else closed[k]
-            found |= np.abs(history.evidence.qpos[:, address] - rest) > AJAR_M
+            found |= np.abs(history.evidence.qpos[:, address] - rest[k]) > bounds[k]
     return found
 
 
