@@ -42,7 +42,7 @@ PATHS = 16  # per pixel and sample; the denoiser does the rest
 SUN, SKY, BACKDROP = 5.0, 0.25, 0.5  # on MuJoCo's directional and ambient light; on its haze: white robots stand out
 SOFT_SUN = 0.25  # angle [rad] under which a lamp is seen: a window rather than the sun
 FADE_M = (1.6, 4.5)  # where the endless floor begins to turn into the sky's colour, and where it has
-VIEW = {"view_transform": "AgX", "look": "AgX - Medium High Contrast", "exposure": 0.1}
+VIEW = {"view_transform": "AgX", "look": "AgX - Medium High Contrast", "exposure": 0.35}
 
 NOTHING = Images(np.empty((0, 0, 3), np.uint8), None, None)
 
