@@ -35,7 +35,7 @@ ALIASES = {"capture.mode": "run.capture_mode"}
 CaptureMode = Literal["fail_closed", "isaac_sim", "mujoco", "mock_dev"]
 
 _CHOICES = """\
-  --simulator mujoco   (SENSOR_CAPTURE_MODE=mujoco): MuJoCo's physics, its scene drawn without a GPU; the dataset says so
+  --simulator mujoco   (SENSOR_CAPTURE_MODE=mujoco): MuJoCo simulates, its scene is drawn; the dataset says so
   SENSOR_CAPTURE_MODE=isaac_sim: Isaac Sim renders; not in this version
   SENSOR_CAPTURE_MODE=mock_dev: made-up pictures, for trying out pipelines; no policy ever releases such data"""
 

@@ -39,7 +39,7 @@ def check() -> None:
     """Raises BackendError when OpenGL refused a call since the last check."""
     code = gl().glGetError()
     if code:
-        raise BackendError(f"OpenGL error 0x{int(code):04x} while drawing", "set run.renderer = mujoco, and report this")
+        raise BackendError(f"OpenGL error 0x{int(code):04x} while drawing", "report this; set run.renderer = mujoco")
 
 
 class Program:
