@@ -12,9 +12,9 @@ from blueprint.model.episode import Attempt
 from blueprint.model.task import Goal, Step, Task
 from blueprint.skills.attempt import attempt
 from blueprint.skills.families import family
+from blueprint.skills.replay import judged
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.stages.episodes import _judge
 from toy_pair import two_pandas
 
 FPS = 15
@@ -37,7 +37,7 @@ def done(scene: TaskScene, asked: Task) -> tuple[Attempt, Rollout]:
     rng, start = np.random.default_rng(0), scene.cell.home_qpos
     way = next(family(asked.goal.family).ways(scene, asked, start, rng))
     rollout = Rollout(scene.simulator.open(scene.cell.file, start), scene.cell, FPS)
-    return attempt(scene, asked, way, rollout, partial(_judge, asked), rng), rollout
+    return attempt(scene, asked, way, rollout, partial(judged, asked), rng), rollout
 
 
 @pytest.mark.parametrize("name", ["left", "right"])

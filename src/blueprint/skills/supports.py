@@ -175,12 +175,13 @@ def offers(cell: Cell, name: str, family: Family, qpos: Array) -> Iterator[tuple
             elif places(cell, name, level, qpos):
                 yield board, Goal(family=family, target=body, height_m=round(level.height, 4)), ""
             else:
-                yield board, None, _why_full(cell, level, qpos)
+                yield board, None, _why_full(cell, name, level, qpos)
 
 
-def _why_full(cell: Cell, level: Level, qpos: Array) -> str:
+def _why_full(cell: Cell, name: str, level: Level, qpos: Array) -> str:
     joint = cell.model.body(level.body).jntadr[0]
-    if all(_covered(cell, level, spot, qpos, HAND_M) for spot in level.spots):
+    high = float(np.ptp(height_range(cell, name, cell.pose(qpos, name)))) + HAND_M
+    if all(_covered(cell, level, spot, qpos, high) for spot in level.spots):
         return f"{level.body} is closed" + (f": open {cell.model.joint(joint).name} first" if joint >= 0 else " above")
     return f"{level.body} has no room for it {100 * level.height:.0f} cm high"
 

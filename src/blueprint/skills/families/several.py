@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from blueprint.model.scene import SceneBody
 from blueprint.model.task import Family, Goal, Step, Task
+from blueprint.skills import supports
 from blueprint.skills.families import FAMILIES, Proposal, Way, family, pick
+from blueprint.skills.joints.parts import Jointed
 from blueprint.skills.mounting import edge_distance, worked
 from blueprint.skills.placement import footprint, outline_gap
 from blueprint.skills.primitives import SkillError
@@ -140,9 +142,7 @@ def _expected(scene: TaskScene, step: Step, way: Way, state: Array) -> Array:
     if isinstance(way, pick.PickAndPlace) and way.end is not None:
         return scene.cell.with_pose(state, step.object, way.end)
     if step.goal.joint is not None:
-        out = state.copy()
-        out[scene.cell.model.jnt_qposadr[scene.cell.joint(step.goal.joint)]] = step.goal.value
-        return out
+        return Jointed(scene.cell, step.object, step.goal.joint).at(state, step.goal.value)
     return state
 
 
@@ -280,11 +280,24 @@ def _chains(scene: TaskScene, rng: np.random.Generator) -> Iterator[Proposal]:
         wanted = int(rng.choice(STEPS))
         tried = (_independent(scene, offers, wanted - len(around), rng) for _ in range(CHAINS_TRIED))
         inner = max(tried, key=len)
+        if around and (into := _into(scene, around[0], rng)):
+            inner = [into, *(step for step in inner if step.object != into.object)][: max(1, len(inner))]
         steps = [*around[:1], *inner, *around[1:]]
         if len(steps) < STEPS[0]:
             yield _none("chain", f"fewer than {STEPS[0]} steps that leave each other alone")
             return
         yield _task("chain", steps)
+
+
+def _into(scene: TaskScene, opened: Step, rng: np.random.Generator) -> Step | None:
+    """Something put into what a step has opened."""
+    part = Jointed(scene.cell, opened.object, opened.goal.joint or "")
+    qpos = part.at(scene.cell.home_qpos, opened.goal.value)
+    for name in rng.permutation([one for one in scene.cell.objects if scene.reachable.get(one)]).tolist():
+        for _, goal, _ in supports.offers(scene.cell, name, "place_into", qpos):
+            if goal is not None and goal.target in part.names:
+                return Step(object=name, goal=goal)
+    return None
 
 
 def _panels(scene: TaskScene, rng: np.random.Generator) -> list[tuple[Step, Step]]:

@@ -36,7 +36,9 @@ def findings(history: History, task: Task) -> Iterator[Finding]:
     yield from rules.blamed("unstable_start", _start(history, joint, goal))
     yield from rules.blamed("collision", rules.collisions(history, set(), part))
     yield from rules.blamed("excess_force", _forces(history, part))
-    yield from rules.blamed("disturbed", rules.neighbours(history, set()))
+    riders = _riders(history, part)
+    yield from rules.blamed("disturbed", rules.neighbours(history, riders))
+    yield from rules.blamed("disturbed", _kept(history, int(history.model.jnt_bodyid[joint]), riders))
     yield from rules.blamed("disturbed", _others(history, joint))
     yield from rules.blamed("missed_goal", _reached(history, joint, goal))
     yield from rules.blamed("missed_goal", _end(history, joint, part))
@@ -56,6 +58,33 @@ def _carried(history: History, body: int) -> frozenset[int]:
         if int(history.model.body_parentid[other]) in inside:
             inside.add(other)
     return frozenset(inside)
+
+
+def _riders(history: History, part: frozenset[int]) -> list[str]:
+    """Objects that lie in or on the part all through the start, and on nothing else."""
+    frames = slice(0, max(2, 1 + round(START_S * history.evidence.fps)))
+    rest = [body for body in range(history.model.nbody) if body not in part]
+    return [
+        name
+        for name, body in history.body.items()
+        if history.touching([body], part)[frames].all() and not history.touching([body], rest)[frames].any()
+    ]
+
+
+def _kept(history: History, part: int, riders: list[str]) -> Iterator[Check]:
+    """What lies in the part goes with it: it is disturbed by what it moves in the part's own frame."""
+    import mujoco
+
+    data, frames = mujoco.MjData(history.model), []
+    for qpos in history.evidence.qpos if riders else ():
+        data.qpos[:] = qpos
+        mujoco.mj_kinematics(history.model, data)
+        frames.append((data.xpos[part].copy(), data.xmat[part].reshape(3, 3).copy()))
+    for name in riders:
+        inside = np.array([(p - at) @ turn for p, (at, turn) in zip(history.position(name), frames, strict=True)])
+        moved = float(np.linalg.norm(inside - inside[0], axis=1).max())
+        yield check(f"disturbance: {name} moved in the part", moved, "<=", DISTURBED_M)
+        yield check(f"disturbance: {name} tilted", float(history.tilt_deg(name).max()), "<=", UPRIGHT_DEG)
 
 
 def _values(history: History, joint: int) -> Array:

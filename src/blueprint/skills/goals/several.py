@@ -1,8 +1,8 @@
 """Several steps: a tower, things brought to their places, a chain of tasks.
 
-The history is cut where the hand first works on each step's object. Every stretch is judged as that step's own task, so
-all of its checks hold for it: nothing dropped, no collision, done and let go before the next object is touched. What no
-later step changes again must also hold at the end of everything.
+The history is cut shortly before the hand first works on each step's object. Every stretch is judged as that step's own
+task, so all of its checks hold for it: nothing dropped, no collision, done and let go before the next object is
+touched. What no later step changes again must also hold at the end of everything.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from blueprint.model.episode import Check
 from blueprint.model.task import Step, Task
 from blueprint.skills.goals import pick
 from blueprint.skills.goals.history import History
-from blueprint.skills.goals.rules import Finding, check
+from blueprint.skills.goals.rules import START_S, Finding, check
 
 LET_GO_S = 0.5  # untouched by the hand for this long: the step's work is over
 
@@ -65,8 +65,11 @@ def _company(steps: Sequence[Step], step: Step) -> Collection[str]:
 
 
 def _begins(history: History, steps: Sequence[Step]) -> list[int]:
-    """The frame at which the hand first touches each step's object, after it let go of the one before; 0 at first."""
-    begins, after = [0], 0
+    """The frame shortly before the hand first touches each step's object, after it let go of the one before; first, 0.
+
+    So much before as a start is judged over: what is pushed, such as a drawer, moves with the first touch.
+    """
+    begins, after, early = [0], 0, round(START_S * history.evidence.fps)
     for before, step in itertools.pairwise(steps):
         touched = history.touching(_bodies(history, before), history.hand)
         free = _let_go(touched, after, max(1, round(LET_GO_S * history.evidence.fps)))
@@ -74,7 +77,7 @@ def _begins(history: History, steps: Sequence[Step]) -> list[int]:
         if free is None or not len(now):
             break
         after = free + int(now[0])
-        begins.append(after)
+        begins.append(max(free, after - early))
     return begins
 
 

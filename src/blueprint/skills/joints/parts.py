@@ -25,6 +25,7 @@ Kind = Literal["panel", "dial", "button"]
 BUTTON_TRAVEL_M = 0.02  # what slides less, or is pulled back by a spring, is a button
 ROUND_SHARE = 0.3  # a dial's middle lies nearer to its axis than this share of how far it reaches from it
 SWEEP_STEPS = 12
+ABOVE_M = 0.05  # a thing's frame is that high above the rim of the drawer that carries it, at most
 DEEPER_M = 0.002  # what the part may come closer than at the start before it counts as in the way
 
 
@@ -92,10 +93,21 @@ class Jointed:
         return float(qpos[self.address])
 
     def at(self, qpos: Array, value: float) -> Array:
-        """(nq,) a copy of the state with the joint at `value`."""
+        """(nq,) a copy of the state with the joint at `value`; what lies in a part that slides goes with it."""
         out = qpos.copy()
         out[self.address] = value
+        for name in self.riders(qpos) if self.slides and value != self.value(qpos) else ():
+            T = self.cell.pose(qpos, name)
+            T[:3, 3] += (value - self.value(qpos)) * self.axis(qpos)[1]
+            out = self.cell.with_pose(out, name, T)
         return out
+
+    def riders(self, qpos: Array) -> list[str]:
+        """Objects whose frame is inside the part's bounding box, or right above it."""
+        points = self.points(qpos)
+        low, high = points.min(axis=0), points.max(axis=0) + np.array([0.0, 0.0, ABOVE_M])
+        at = {name: qpos[self.cell.object_qpos[name] :][:3] for name in self.cell.objects}
+        return [name for name, spot in at.items() if (low < spot).all() and (spot < high).all()]
 
     def pose(self, qpos: Array) -> Array:
         """(4, 4) T_world_part."""
