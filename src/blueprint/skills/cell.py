@@ -173,7 +173,7 @@ class Cell:
         import mujoco
 
         if name not in self.object_qpos:
-            return self._pose_of_fixed(qpos, self.body(name))
+            return self.pose_of(qpos, self.body(name))
         address, turn = self.object_qpos[name], np.empty(9)
         quat = np.array(qpos[address + 3 : address + 7], dtype=float)
         mujoco.mju_normalize4(quat)
@@ -183,8 +183,8 @@ class Cell:
         T[:3, 3] = qpos[address : address + 3]
         return T
 
-    def _pose_of_fixed(self, qpos: Array, body: int) -> Array:
-        """(4, 4) of a body that stands or hangs on joints."""
+    def pose_of(self, qpos: Array, body: int) -> Array:
+        """(4, 4) T_world_body of any body by its id, in a state."""
         import mujoco
 
         data, T = self._data, np.eye(4)

@@ -75,7 +75,7 @@ class WorkcellConfig(Config):
         return {f"robot{k or ''}": text for k, text in zip((0, *range(2, 99)), said, strict=False)}
 
 
-@stage(version="3", timeout_s=900.0)
+@stage(version="4", timeout_s=900.0)
 def workcell(simscene: SimScene, simulator: Simulator, cfg: WorkcellConfig, out: Path) -> Workcell:
     """Choose the base poses by reachability, mount the robots, say what they can reach, and fill what holds grains.
 

@@ -239,7 +239,7 @@ def _free(part: Jointed, qpos: Array, T_world_part: Array, spots: Array) -> NDAr
     model, owner = part.cell.model, part.cell.body(part.owner)
     free = solid(model, part.body).inside(spots, deeper_than=0.0) == 0
     if owner != part.body and model.body_geomnum[owner]:
-        local = transform_points(invert(part.pose_of(qpos, owner)) @ T_world_part, spots)
+        local = transform_points(invert(part.cell.pose_of(qpos, owner)) @ T_world_part, spots)
         free &= solid(model, owner).inside(local, deeper_than=0.0) == 0
     return free
 
@@ -262,14 +262,14 @@ def _surroundings(part: Jointed, qpos: Array, T_world_part: Array) -> Array:
     clouds = [transform_points(T_world_part, solid(model, part.body).sample(3000, rng)[0])]
     owner = part.cell.body(part.owner)
     if owner != part.body and model.body_geomnum[owner]:
-        clouds.append(transform_points(part.pose_of(qpos, owner), solid(model, owner).sample(5000, rng)[0]))
+        clouds.append(transform_points(part.cell.pose_of(qpos, owner), solid(model, owner).sample(5000, rng)[0]))
     return np.concatenate(clouds)
 
 
 def _outward(part: Jointed, qpos: Array) -> Array:
     """(3,) unit direction from the middle of the owner to that of the part: its free side. Of a dial its axis."""
     mine = part.points(qpos)
-    owner = part.pose_of(qpos, part.cell.body(part.owner))[:3, 3]
+    owner = part.cell.pose_of(qpos, part.cell.body(part.owner))[:3, 3]
     away = (mine.min(axis=0) + mine.max(axis=0)) / 2 - owner
     if part.kind == "dial":
         _, axis = part.axis(qpos)

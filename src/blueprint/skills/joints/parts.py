@@ -111,14 +111,7 @@ class Jointed:
 
     def pose(self, qpos: Array) -> Array:
         """(4, 4) T_world_part."""
-        return self.pose_of(qpos, self.body)
-
-    def pose_of(self, qpos: Array, body: int) -> Array:
-        """(4, 4) T_world_body."""
-        data = self._posed(qpos)
-        T = np.eye(4)
-        T[:3, :3], T[:3, 3] = data.xmat[body].reshape(3, 3), data.xpos[body]
-        return T
+        return self.cell.pose_of(qpos, self.body)
 
     def axis(self, qpos: Array) -> tuple[Array, Array]:
         """A point (3,) of the axis and its unit direction (3,), world frame."""

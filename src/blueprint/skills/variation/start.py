@@ -11,13 +11,14 @@ from blueprint.model.variation import PhysicsDraw
 from blueprint.skills import grains
 from blueprint.skills.cell import Cell
 from blueprint.skills.mounting import edge_distance
-from blueprint.skills.placement import footprint, outline_gap
+from blueprint.skills.placement import footprint, height_range, outline_gap
 
 Array = NDArray[np.float64]
 
 TRIES = 30
 APART_M = 0.012  # between outlines seen from above; those captured closer may stay as close
 EDGE_M = 0.02  # between an outline and the table's edge, likewise
+BOARD_M = 0.015  # between two of which one is so much higher there is a board
 SETTLE_S = 0.6
 STILL_M, STILL_RAD = 0.004, 0.05  # how far an object may move while settling
 
@@ -68,12 +69,14 @@ def _jittered(cell: Cell, base: Array, rng: np.random.Generator, metres: float, 
 def _apart(cell: Cell, polygon: Array, base: Array, qpos: Array) -> bool:
     before = {name: footprint(cell, name, cell.pose(base, name)) for name in cell.objects}
     after = {name: footprint(cell, name, cell.pose(qpos, name)) for name in cell.objects}
+    heights = {name: height_range(cell, name, cell.pose(qpos, name)) for name in cell.objects}
     for i, a in enumerate(cell.objects):
         edge = edge_distance(polygon, after[a])
         if edge < min(EDGE_M, edge_distance(polygon, before[a])):
             return False
         for b in cell.objects[i + 1 :]:
-            if outline_gap(after[a], after[b]) < min(APART_M, outline_gap(before[a], before[b])):
+            over = max(heights[a][0] - heights[b][1], heights[b][0] - heights[a][1])
+            if over < BOARD_M and outline_gap(after[a], after[b]) < min(APART_M, outline_gap(before[a], before[b])):
                 return False
     return True
 
