@@ -36,6 +36,8 @@ APART_M = 0.02  # from what stands there
 ROOM_M = 0.06  # more makes a spot no better
 DIRECTIONS = 12
 EYE_M = 0.02  # above a level, from where walls are looked for
+REACH_M = 0.9  # of an arm, from its base
+WIDEST_M = 0.5  # from the middle of a bin to its wall: what is wider is a room
 ON_TABLE_M, ARM_M = 0.02, 1.2  # what is lower or higher is in no arm's way
 PLACES, TURNS = 8, 3  # that are tried
 
@@ -51,18 +53,21 @@ class Level:
 
 
 def levels(cell: Cell, name: str, qpos: Array) -> tuple[Level, ...]:
-    """Of a fixed body in a state, the lowest first."""
-    return _levels(cell.model, name, cell.pose(qpos, name).tobytes())
+    """Of a fixed body in a state, as far as arms can reach, the lowest first."""
+    bases = np.array([view.robot.base.position for view in cell.views])
+    box = np.stack([bases.min(axis=0) - REACH_M, bases.max(axis=0) + REACH_M])
+    return _levels(cell.model, name, cell.pose(qpos, name).tobytes(), box.tobytes())
 
 
 @lru_cache(maxsize=256)
-def _levels(model: mujoco.MjModel, name: str, pose: bytes) -> tuple[Level, ...]:
-    T, shape = np.frombuffer(pose).reshape(4, 4), solid(model, model.body(name).id)
-    low, high = (bound(transform_points(T, shape.vertices)[:, :2], axis=0) for bound in (np.min, np.max))
-    axes = [np.arange(a + GRID_M / 2, b, GRID_M) for a, b in zip(low, high, strict=True)]
+def _levels(model: mujoco.MjModel, name: str, pose: bytes, reached: bytes) -> tuple[Level, ...]:
+    T, shape, box = np.frombuffer(pose).reshape(4, 4), solid(model, model.body(name).id), np.frombuffer(reached)
+    points = transform_points(T, shape.vertices)
+    low, high = np.maximum(points.min(axis=0), box[:3]), np.minimum(points.max(axis=0), box[3:])
+    axes = [np.arange(a + GRID_M / 2, b, GRID_M) for a, b in zip(low[:2], high[:2], strict=True)]
     grid = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
     tops = _bare_tops(shape, T, grid)
-    left, found = np.sort(tops[np.isfinite(tops)]), list[Level]()
+    left, found = np.sort(tops[(tops >= box[2]) & (tops <= box[5])]), list[Level]()
     while len(left):
         height = float(np.median(left[left < left[0] + FLAT_M]))
         spots = grid[(np.abs(tops - height) < FLAT_M).any(axis=1)]
@@ -89,21 +94,22 @@ def _bare_tops(shape: Solid, T: Array, spots: Array) -> Array:
     top = float(transform_points(T, shape.vertices)[:, 2].max()) + 0.01
     origins = (np.column_stack([spots, np.full(len(spots), top)]) - T[:3, 3]) @ T[:3, :3]
     enter, leave, _ = shape.crossings(origins, np.tile(-T[2, :3], (len(spots), 1)))
-    above = enter[:, None, :] < enter[:, :, None] - 1e-4
-    with np.errstate(invalid="ignore"):  # inf - inf, where both are missed
-        over = enter[:, :, None] - leave[:, None, :]  # of p below q; negative: q reaches down to it or further
-        covered = (above & ~(over >= HEADROOM_M)).any(axis=2)
+    covered = np.zeros_like(enter, dtype=bool)
+    for p, piece in enumerate(enter.T):
+        with np.errstate(invalid="ignore"):  # inf - inf, where both are missed
+            over = piece[:, None] - leave  # what is between it and each other; negative: that reaches down to it
+        covered[:, p] = ((enter < piece[:, None] - 1e-4) & ~(over >= HEADROOM_M)).any(axis=1)
     return np.where(np.isfinite(enter) & ~covered, top - enter, np.inf)
 
 
 def _walled(shape: Solid, T: Array, spots: Array, height: float) -> bool:
-    """Whether the body stands around the middle of some spots in every direction."""
+    """Whether the body stands around the middle of some spots in every direction, no farther than a bin's walls."""
     middle = spots[np.linalg.norm(spots - spots.mean(axis=0), axis=1).argmin()]
     angle = np.arange(DIRECTIONS) * 2 * np.pi / DIRECTIONS
     around = np.column_stack([np.cos(angle), np.sin(angle), np.zeros(DIRECTIONS)]) @ T[:3, :3]
     eye = (np.array([*middle, height + EYE_M]) - T[:3, 3]) @ T[:3, :3]
     enter, leave, _ = shape.crossings(np.tile(eye, (DIRECTIONS, 1)), around)
-    return bool(((np.isfinite(leave)) & (leave > 0) & (enter > 0)).any(axis=1).all())
+    return bool(((np.isfinite(leave)) & (leave > 0) & (enter > 0) & (enter < WIDEST_M)).any(axis=1).all())
 
 
 def places(cell: Cell, name: str, level: Level, qpos: Array) -> tuple[Array, ...]:
@@ -168,7 +174,8 @@ def offers(cell: Cell, name: str, family: Family, qpos: Array) -> Iterator[tuple
         found = levels(cell, body, qpos)
         for k, level in enumerate(found):
             board = body if len(found) == 1 else f"{body}-{k}"
-            if level.walled != (family == "place_into"):
+            the_tables = not level.walled and abs(level.height) < ON_TABLE_M  # or of another one
+            if level.walled != (family == "place_into") or the_tables:
                 continue
             if stands_on(cell, name, level, qpos):
                 yield board, None, f"it is there already, {100 * level.height:.0f} cm high"
