@@ -168,7 +168,8 @@ def _prepare(
             objects.workcell(workcell), simulator, cfg.seed, jitter_m=cfg.jitter_m, samples=cfg.grasp_samples, file=file
         )
         for name in sorted(wanted & {*scene.cell.objects}):
-            scene.grasps(name)
+            for k in range(len(scene.team)):
+                scene.grasps(name, k)
         simulator.open(scene.cell.file).close()  # compiled here, once: episodes inherit it
         return scene
 
