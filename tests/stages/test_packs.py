@@ -21,6 +21,7 @@ from blueprint.backends.signals_mujoco import without_jumps
 from blueprint.core.errors import InputError
 from blueprint.formats.images import read_color
 from blueprint.formats.lerobot.check import check_dataset
+from blueprint.formats.lerobot.doctor import examine
 from blueprint.formats.video.coding import decode_color, probe
 from blueprint.geometry.depth import project
 from blueprint.model.artifacts import Dataset, Episodes, Recording, Workcell
@@ -386,6 +387,11 @@ def test_the_dataset_says_which_episodes_are_siblings(inputs: Inputs, tmp_path: 
         (t, k) for t in (0, 1) for k in range(3)
     ]
     assert len({json.dumps(line["look"]) for line in lines}) == 6
+    root = made.path("dataset")
+    double = lambda: [one.where for one in examine(root) if one.rule == "duplicate"]  # noqa: E731
+    assert double() == ["episode 3", "episode 4", "episode 5"], "of another toy trajectory, not siblings"
+    (root / "sidecar/episodes.jsonl").write_text("".join(json.dumps(line | {"look": None}) + "\n" for line in lines))
+    assert len(double()) == 5, "unless nobody says so"
     parts = json.loads(made.path("dataset/sidecar/splits.json").read_text())
     assert parts["train"] == list(range(6)) and parts["seed"] == 42
     assert check_dataset(made.path("dataset")) == []

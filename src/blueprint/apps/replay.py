@@ -57,15 +57,11 @@ def replay(path: Path, number: int) -> dict[str, Any]:
         known.workcell, known.model, known.variation, known.start, known.action, known.fps, simulator
     )
     arrays, verdict = rollout.arrays(), skills.judged(known.task, rollout)
+    said = {"path": str(path), "episode": number, "task": known.task.id, "instruction": known.task.instruction}
+    said |= {"frames": rollout.frames, "fps": known.fps, "recorded_by": known.simulator}
     return {
-        "path": str(path),
-        "episode": number,
-        "task": known.task.id,
-        "instruction": known.task.instruction,
-        "frames": rollout.frames,
-        "fps": known.fps,
+        **said,
         "simulator": f"{simulator.name} {simulator.version}",
-        "recorded_by": known.simulator,
         "equal": rows_digest(arrays["qpos"]) == known.qpos_sha256,
         "largest_difference": float(np.abs(arrays["state"] - known.state).max()),
         "claimed": known.success,
@@ -86,20 +82,10 @@ def _of_scene(path: Path, number: int) -> Recorded:
     if record is None or record.states is None:
         why = "not there" if record is None else "a failure without states"
         raise InputError(f"episode {number} is {why}", _there_are([one.index for one in made.episodes if one.states]))
-    states = load_states(made, record.states, record.frames)
-    return Recorded(
-        workcell=workcell,
-        model=made.model(record, workcell),
-        task=record.task,
-        variation=record.variation,
-        success=record.success,
-        fps=made.fps,
-        simulator=made.simulator,
-        start=states["qpos"][0],
-        state=states["state"],
-        action=states["action"],
-        qpos_sha256=rows_digest(states["qpos"]),
-    )
+    states, model = load_states(made, record.states, record.frames), made.model(record, workcell)
+    rows = (states["qpos"][0], states["state"], states["action"], rows_digest(states["qpos"]))
+    claims = (record.task, record.variation, record.success)
+    return Recorded(workcell, model, *claims, made.fps, made.simulator, *rows)
 
 
 def _of_dataset(root: Path, number: int) -> Recorded:
@@ -119,19 +105,8 @@ def _of_dataset(root: Path, number: int) -> Recorded:
         state, action = (rows[name].astype(np.float32) for name in ("observation.state", "action"))
     except (KeyError, ValidationError) as error:
         raise IntegrityError(f"{side}: what is said of episode {number}: {error}", "take the original") from error
-    return Recorded(
-        workcell=workcell,
-        model=workcell.path(variation.mjcf or workcell.mjcf),
-        task=task,
-        variation=variation,
-        success=success,
-        fps=round(dataset.fps),
-        simulator=simulator,
-        start=np.array(variation.start),
-        state=state,
-        action=action,
-        qpos_sha256=digest,
-    )
+    model, rows = workcell.path(variation.mjcf or workcell.mjcf), (np.array(variation.start), state, action, digest)
+    return Recorded(workcell, model, task, variation, success, round(dataset.fps), simulator, *rows)
 
 
 def _there_are(numbers: Sequence[object]) -> str:

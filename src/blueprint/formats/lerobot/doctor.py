@@ -19,7 +19,7 @@ from blueprint.core.errors import BlueprintError
 from blueprint.formats.lerobot.check import Finding
 from blueprint.formats.lerobot.pictures import picture_findings
 from blueprint.formats.lerobot.read import INFO, Episode, ForeignDataset, open_dataset
-from blueprint.formats.lerobot.success import false_successes
+from blueprint.formats.lerobot.success import false_successes, trajectories
 
 Array = NDArray[np.float64]
 
@@ -37,8 +37,9 @@ _DTYPES = {"float32": "f4", "float64": "f8", "int64": "i8", "int32": "i4", "bool
 
 @dataclass
 class _Seen:
-    """What is remembered across episodes: a few numbers each."""
+    """What is remembered across episodes: a few numbers each. trajectories: what siblings under several looks share."""
 
+    trajectories: dict[int, int] = field(default_factory=dict)
     frames: int = 0
     episodes: int = 0
     tables: dict[str, int] = field(default_factory=dict)
@@ -54,7 +55,7 @@ def examine(root: Path, *, pictures: bool = True, tell: Callable[[int], None] = 
         dataset = open_dataset(root)
     except BlueprintError as error:
         return [Finding("info", "meta", error.message)]
-    seen, found = _Seen(), []
+    seen, found = _Seen(trajectories=trajectories(root)), []
     try:
         for episode in dataset.episodes():
             found += _episode(dataset, episode, seen, pictures=pictures)
@@ -199,7 +200,8 @@ def _same(columns: dict[str, NDArray[Any]], episode: Episode, seen: _Seen, where
         if name in columns:
             content.update(np.ascontiguousarray(columns[name]).tobytes())
     other = seen.tables.setdefault(content.hexdigest(), episode.index)
-    if other != episode.index:
+    drawn = seen.trajectories.get
+    if other != episode.index and (drawn(episode.index) is None or drawn(episode.index) != drawn(other)):
         yield Finding("duplicate", where, f"has the states and actions of episode {other}")
 
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from blueprint.formats.lerobot.read import as_array
+from blueprint.core.errors import InputError
+from blueprint.formats.lerobot.read import as_array, json_lines
 from blueprint.formats.lerobot.sidecar import SIDECAR
 from blueprint.model.episode import holds
 
@@ -42,6 +43,15 @@ def false_successes(root: Path) -> Iterator[tuple[int, str]]:
                     yield int(said["episode_index"]), why
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, pa.ArrowException):
             continue
+
+
+def trajectories(root: Path) -> dict[int, int]:
+    """Episode -> its trajectory, where the dataset says that it is drawn under looks. {} where it cannot be read."""
+    try:
+        lines = list(json_lines(root / SIDECAR / "episodes.jsonl"))
+        return {line["episode_index"]: line["trajectory_index"] for line in lines if line.get("look") is not None}
+    except (InputError, KeyError):
+        return {}
 
 
 def _against_its_numbers(said: dict[str, Any]) -> str:
