@@ -13,6 +13,7 @@ GROUPS = (
     "families",
     "two_arms",
     "variation",
+    "frame_rates",
     "swaps",
     "rates",
     "render",
