@@ -105,7 +105,7 @@ class Wiping(Grasped):
         world.place(self.start)
         for spot in self._corners():
             at = skills.arm.solve(self._at(spot, 0.001) @ self.approach.grasp.T_object_tool, near)
-            if at is None or skills.arm.margin(at) < MIN_MARGIN:
+            if at is None or not skills.arm.free(at, MIN_MARGIN):
                 return False
             with world.ignoring(self.task.object):
                 if not world.clear(at, self.approach.grasp.width):
