@@ -13,13 +13,14 @@ from blueprint.skills.cell import Cell
 from blueprint.skills.planning.collision import CollisionWorld
 from blueprint.skills.planning.in_time import Crowd, Guard
 from blueprint.skills.planning.motion import Limits, time_waypoints, within
-from blueprint.skills.planning.obstacles import Walker, add_movers, drive
+from blueprint.skills.planning.obstacles import Part, Scripted, Walker, add_movers, drive
 from blueprint.skills.planning.paths import plan
 from toy_cell import panda
 
 FPS, OPENING = 15, 0.04
 LEFT = np.array([1.0, 0.35, 0.0, -1.9, 0.0, 2.25, 0.785])
 RIGHT = LEFT * np.array([-1, 1, 1, 1, 1, 1, 1])
+BALL = Scripted(Part("ball", 0.08), (0.0, 3.0), ((0.55, -0.9, 0.25), (0.55, 0.9, 0.25)))
 WALKER = Walker("person", ((0.75, -2.5), (0.75, 2.5)), 0.0)
 
 

@@ -185,13 +185,17 @@ class Cell:
 
     def pose_of(self, qpos: Array, body: int) -> Array:
         """(4, 4) T_world_body of any body by its id, in a state."""
-        import mujoco
-
-        data, T = self._data, np.eye(4)
-        data.qpos[:] = qpos
-        mujoco.mj_kinematics(self.model, data)
+        data, T = self.posed(qpos), np.eye(4)
         T[:3, :3], T[:3, 3] = data.xmat[body].reshape(3, 3), data.xpos[body]
         return T
+
+    def posed(self, qpos: Array) -> mujoco.MjData:
+        """Where everything is in a state; the next call overwrites it."""
+        import mujoco
+
+        self._data.qpos[:] = qpos
+        mujoco.mj_kinematics(self.model, self._data)
+        return self._data
 
     @cached_property
     def _data(self) -> mujoco.MjData:

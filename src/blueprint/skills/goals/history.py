@@ -172,13 +172,18 @@ class History:
         """(T,) height of its lowest point."""
         return (self.rotation(name).as_matrix()[:, 2] @ self._vertices[name].T).min(axis=1) + self.position(name)[:, 2]
 
-    def fixed_points(self, name: str, frame: int) -> Array:
-        """(V, 3) of the collision geometry of a body that is no object, where its joints have it."""
+    def posed(self, frame: int) -> mujoco.MjData:
+        """Where everything is in a frame."""
         import mujoco
 
-        body, data = self.id(name), mujoco.MjData(self.model)
+        data = mujoco.MjData(self.model)
         data.qpos[:] = self.evidence.qpos[frame]
         mujoco.mj_kinematics(self.model, data)
+        return data
+
+    def fixed_points(self, name: str, frame: int) -> Array:
+        """(V, 3) of the collision geometry of a body that is no object, where its joints have it."""
+        body, data = self.id(name), self.posed(frame)
         return collider_points(self.model, body) @ data.xmat[body].reshape(3, 3).T + data.xpos[body]
 
     def outline(self, name: str, frame: int) -> Array:

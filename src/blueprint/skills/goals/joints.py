@@ -73,15 +73,9 @@ def _riders(history: History, part: frozenset[int]) -> list[str]:
 
 def _kept(history: History, part: int, riders: list[str]) -> Iterator[Check]:
     """What lies in the part goes with it: it is disturbed by what it moves in the part's own frame."""
-    import mujoco
-
-    data, frames = mujoco.MjData(history.model), []
-    for qpos in history.evidence.qpos if riders else ():
-        data.qpos[:] = qpos
-        mujoco.mj_kinematics(history.model, data)
-        frames.append((data.xpos[part].copy(), data.xmat[part].reshape(3, 3).copy()))
     for name in riders:
-        inside = np.array([(p - at) @ turn for p, (at, turn) in zip(history.position(name), frames, strict=True)])
+        away = zip(history.position(name), map(history.posed, range(history.frames)), strict=True)
+        inside = np.array([(at - data.xpos[part]) @ data.xmat[part].reshape(3, 3) for at, data in away])
         moved = float(np.linalg.norm(inside - inside[0], axis=1).max())
         yield check(f"disturbance: {name} moved in the part", moved, "<=", DISTURBED_M)
         yield check(f"disturbance: {name} tilted", float(history.tilt_deg(name).max()), "<=", UPRIGHT_DEG)

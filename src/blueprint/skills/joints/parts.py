@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
 from blueprint.geometry.transforms import transform_points
 from blueprint.model.scene import SceneBody
 from blueprint.skills.cell import Cell
 from blueprint.skills.grasping.solids import solid
-
-if TYPE_CHECKING:
-    import mujoco
 
 Array = NDArray[np.float64]
 Kind = Literal["panel", "dial", "button"]
@@ -115,27 +113,13 @@ class Jointed:
 
     def axis(self, qpos: Array) -> tuple[Array, Array]:
         """A point (3,) of the axis and its unit direction (3,), world frame."""
-        data = self._posed(qpos)
+        data = self.cell.posed(qpos)
         return data.xanchor[self.id].copy(), data.xaxis[self.id].copy()
 
     def moves(self, qpos: Array, points: Array) -> Array:
         """(N, 3) velocity of points (N, 3) of the part per unit of the joint, world frame."""
         anchor, axis = self.axis(qpos)
         return np.tile(axis, (len(points), 1)) if self.slides else np.cross(axis, points - anchor)
-
-    def _posed(self, qpos: Array) -> mujoco.MjData:
-        import mujoco
-
-        data = self._data
-        data.qpos[:] = qpos
-        mujoco.mj_kinematics(self.cell.model, data)
-        return data
-
-    @cached_property
-    def _data(self) -> mujoco.MjData:
-        import mujoco
-
-        return mujoco.MjData(self.cell.model)
 
     def points(self, qpos: Array) -> Array:
         """(V, 3) corners of its collision geometry, world frame."""
@@ -173,11 +157,10 @@ class Jointed:
         """Name of a body that the part would run into on its way to `value`, or ""."""
         import mujoco
 
-        model, data, start = self.cell.model, self._data, self.value(qpos)
+        model, start = self.cell.model, self.value(qpos)
         touching: dict[int, float] = {}
         for k, v in enumerate(np.linspace(start, value, SWEEP_STEPS)):
-            data.qpos[:] = self.at(qpos, float(v))
-            mujoco.mj_kinematics(model, data)
+            data = self.cell.posed(self.at(qpos, float(v)))
             mujoco.mj_collision(model, data)
             for pair, distance in zip(model.geom_bodyid[data.contact.geom], data.contact.dist, strict=True):
                 ours = [body for body in pair.tolist() if body in self.bodies]
@@ -202,12 +185,7 @@ def turned_about(point: Array, rotvec: Array) -> Array:
 @lru_cache(maxsize=256)
 def outline(cell: Cell, name: str) -> Array:
     """(V, 2) convex outline of a body and what hangs on it, seen from above in the initial state [m]."""
-    import mujoco
-    from scipy.spatial import ConvexHull
-
-    model, data = cell.model, mujoco.MjData(cell.model)
-    data.qpos[:] = cell.home_qpos
-    mujoco.mj_kinematics(model, data)
+    model, data = cell.model, cell.posed(cell.home_qpos)
     inside, clouds = {cell.body(name)}, []
     for body in range(cell.body(name), model.nbody):
         if body not in inside and int(model.body_parentid[body]) not in inside:

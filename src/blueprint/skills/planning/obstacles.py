@@ -51,11 +51,6 @@ class Mover(Protocol):
     def parts(self) -> tuple[Part, ...]: ...
 
     @property
-    def until(self) -> float:
-        """When it has come to rest for good [s]."""
-        ...
-
-    @property
     def fastest(self) -> float:
         """No point of it is ever faster than this [m/s]."""
         ...
@@ -76,10 +71,6 @@ class Scripted:
     @property
     def parts(self) -> tuple[Part, ...]:
         return (self.part,)
-
-    @property
-    def until(self) -> float:
-        return self.times[-1]
 
     @property
     def fastest(self) -> float:
