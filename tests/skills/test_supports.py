@@ -18,7 +18,7 @@ from blueprint.skills.families import family
 from blueprint.skills.goals import Evidence, judge
 from blueprint.skills.rollout import Rollout
 from blueprint.skills.scene import TaskScene
-from blueprint.skills.supports import fixed_outlines, levels
+from blueprint.skills.supports import levels, walls
 from blueprint.skills.wording import Wording
 from toy_cell import panda
 
@@ -107,7 +107,7 @@ def test_what_fits_is_offered_and_a_closed_drawer_is_refused_with_its_joint(scen
 
 
 def test_an_arm_would_stand_in_every_piece_near_the_table(scene: TaskScene) -> None:
-    middles = np.array([ring.mean(axis=0) for ring in fixed_outlines(scene.cell)])
+    middles = np.array([ring.mean(axis=0) for ring, _, _ in walls(scene.cell)])
     for spot in ((0.0, 0.25), (0.25, 0.0), (0.12, -0.28)):
         assert np.linalg.norm(middles - np.array(spot), axis=1).min() < 0.02
 

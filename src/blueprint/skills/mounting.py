@@ -12,6 +12,7 @@ from blueprint.geometry.transforms import invert
 from blueprint.skills.planning.ik import ArmKinematics
 
 Array = NDArray[np.float64]
+Wall = tuple[Array, float, float]  # (V, 2) convex outline, counter-clockwise, and the heights between which it stands
 
 FOOT_M = 0.15  # radius of the disc that the base and its pedestal need
 OBJECT_GAP_M = 0.04  # between that disc and any object
@@ -22,6 +23,7 @@ TEAM_GAP_M = 0.45  # between the bases of arms that work on one table
 TEAM_ANGLE_DEG = 85.0  # between their directions from the middle of the objects: elbows keep apart
 TEAM_HANDS_M = 0.3  # between their hands at home
 DIRECTIONS = 24
+HAND_M = 0.25  # a hand at home keeps free of boards above and below, and of what stands on them
 FACING_WEIGHT = 0.6  # of standing across the table from the camera, in units of one reachable target
 
 
@@ -43,12 +45,12 @@ def mounts(
     outlines: list[Array],
     camera: Array | None,
     reach_m: float = PANDA_REACH_M,
-    walls: Sequence[Array] = (),
+    walls: Sequence[Wall] = (),
 ) -> Iterator[tuple[Array, bool, float]]:
     """Candidates (T_world_base, on_table, facing) that clear the objects and the table's edge.
 
     polygon: (K, 2) table outline, counter-clockwise; outlines: (V, 2) of each object; camera: (2,) of the scene camera
-    walls: (V, 2) convex outlines, counter-clockwise, of what stands fixed where an arm would stand
+    walls: of what stands fixed where an arm would stand
     facing: cosine, 1 when the robot looks straight into the camera across the objects
     """
     points = np.concatenate(outlines)
@@ -60,7 +62,7 @@ def mounts(
             if np.linalg.norm(points - spot, axis=1).min() < FOOT_M + OBJECT_GAP_M:
                 continue
             edge = edge_distance(polygon, spot)
-            if abs(edge) < FOOT_M or any(edge_distance(wall, spot) > -FOOT_M for wall in walls):
+            if abs(edge) < FOOT_M or any(edge_distance(ring, spot) > -FOOT_M for ring, _, _ in walls):
                 continue
             view = np.zeros(2) if camera is None else (middle - camera) / np.linalg.norm(middle - camera)
             T = np.eye(4)
@@ -96,7 +98,7 @@ def best_mount(
     *,
     reach_m: float = PANDA_REACH_M,
     taken: Sequence[Mount] = (),
-    walls: Sequence[Array] = (),
+    walls: Sequence[Wall] = (),
 ) -> Mount | None:
     """The candidate from which most targets are in reach, with the most joint margin; None if there is no room.
 
@@ -108,12 +110,18 @@ def best_mount(
     middle, home = (points.min(axis=0) + points.max(axis=0)) / 2, arm.tool_pose(arm.home)
     for T, on_table, facing in mounts(polygon, outlines, camera, reach_m, walls):
         hand = (T @ home)[:3, 3]
-        if not all(_apart(T, hand, other, middle) for other in taken):
+        if not all(_apart(T, hand, other, middle) for other in taken) or any(_meets(wall, hand) for wall in walls):
             continue
         score = FACING_WEIGHT * facing + sum(_reach(arm, invert(T), options) for options in targets)
         if best is None or score > best.score + 1e-9:
             best = Mount(T, on_table, score, hand)
     return best
+
+
+def _meets(wall: Wall, hand: Array) -> bool:
+    """Whether a hand (3,) is so near to something fixed that it, its wrist or what stands there could touch."""
+    ring, low, high = wall
+    return low - HAND_M < hand[2] < high + HAND_M and edge_distance(ring, hand[:2]) > -FOOT_M
 
 
 def _apart(T_world_base: Array, hand: Array, other: Mount, middle: Array) -> bool:

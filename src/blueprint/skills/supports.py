@@ -20,6 +20,7 @@ from blueprint.geometry.transforms import transform_points
 from blueprint.model.task import Family, Goal
 from blueprint.skills.cell import Cell
 from blueprint.skills.grasping.solids import Solid, solid
+from blueprint.skills.mounting import Wall
 from blueprint.skills.placement import footprint, height_range, outline_gap, standing, turns
 
 if TYPE_CHECKING:
@@ -77,15 +78,16 @@ def _levels(model: mujoco.MjModel, name: str, pose: bytes, reached: bytes) -> tu
     return tuple(found)
 
 
-def fixed_outlines(cell: Cell) -> list[Array]:
-    """(V, 2) convex outlines of the pieces of fixed bodies that an arm on the table would stand in."""
+def walls(cell: Cell) -> list[Wall]:
+    """The pieces of fixed bodies that an arm on the table would stand in."""
     found = []
     for name in cell.fixed:
         T = cell.pose(cell.home_qpos, name)
         for piece in solid(cell.model, cell.body(name)).pieces:
             points = transform_points(T, piece)
             if points[:, 2].max() > ON_TABLE_M and points[:, 2].min() < ARM_M:
-                found.append(points[ConvexHull(points[:, :2]).vertices, :2])
+                ring = points[ConvexHull(points[:, :2]).vertices, :2]
+                found.append((ring, float(points[:, 2].min()), float(points[:, 2].max())))
     return found
 
 

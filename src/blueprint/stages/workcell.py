@@ -166,7 +166,7 @@ def _choose_bases(
     from blueprint.skills.mounting import Mount, best_mount
     from blueprint.skills.placement import footprint
     from blueprint.skills.planning.ik import ArmKinematics
-    from blueprint.skills.supports import fixed_outlines
+    from blueprint.skills.supports import walls
 
     camera = next((np.array(c.T_world_camera)[:2, 3] for c in simscene.cameras if c.name == SCENE_CAMERA), None)
     polygon, chosen = np.array(simscene.table_polygon), list[Mount]()
@@ -190,7 +190,7 @@ def _choose_bases(
             camera,
             reach_m=one.robot.reach,
             taken=chosen,
-            walls=fixed_outlines(cell),
+            walls=walls(cell),
         )
         shutil.rmtree(probe)
         if found is None:
