@@ -55,7 +55,11 @@ _SAY: dict[str, Callable[[dict[str, Any]], str]] = {
         f"{a['robot']['title']}; reaches {sum(a['reachable'].values())} of {_count(len(a['reachable']), 'object')}"
     ),
     "tasks": lambda a: f"{_count(len(a['tasks']), 'task')}, {len(a['refused'])} refused",
-    "library": lambda a: f"{_count(len(a['assets']), 'asset')}, similar to {_count(len(a['similar']), 'object')}",
+    "library": lambda a: (
+        f"{_count(len(a['assets']), 'asset')}, similar to {_count(len(a['similar']), 'object')}"
+        if a["assets"]
+        else "no assets to swap in"
+    ),
     "licences": lambda a: f"commercial use: {a['commercial_use']}, of {_count(len(a['inputs']), 'input')}",
     "episodes": _episodes,
     "recording": lambda a: f"{_count(len(a['episodes']), 'episode')} at {a['width']}x{a['height']}, {a['fps']} fps",
