@@ -24,6 +24,7 @@ TEAM_ANGLE_DEG = 85.0  # between their directions from the middle of the objects
 TEAM_HANDS_M = 0.3  # between their hands at home
 DIRECTIONS = 24
 HAND_M = 0.25  # a hand at home keeps free of boards above and below, and of what stands on them
+HOME_WEIGHT = 3.0  # of a hand that is free of what is fixed at home, in units of one reachable target
 FACING_WEIGHT = 0.6  # of standing across the table from the camera, in units of one reachable target
 
 
@@ -110,9 +111,10 @@ def best_mount(
     middle, home = (points.min(axis=0) + points.max(axis=0)) / 2, arm.tool_pose(arm.home)
     for T, on_table, facing in mounts(polygon, outlines, camera, reach_m, walls):
         hand = (T @ home)[:3, 3]
-        if not all(_apart(T, hand, other, middle) for other in taken) or any(_meets(wall, hand) for wall in walls):
+        if not all(_apart(T, hand, other, middle) for other in taken):
             continue
-        score = FACING_WEIGHT * facing + sum(_reach(arm, invert(T), options) for options in targets)
+        score = FACING_WEIGHT * facing - HOME_WEIGHT * any(_meets(wall, hand) for wall in walls)
+        score += sum(_reach(arm, invert(T), options) for options in targets)
         if best is None or score > best.score + 1e-9:
             best = Mount(T, on_table, score, hand)
     return best
