@@ -44,7 +44,7 @@ class RendererRaster:
     """See `Renderer`. Pixels come from OpenGL; bodies, materials and lights are what MuJoCo's visualiser names."""
 
     name = "raster"
-    version = "2"
+    version = "3"
     sensor_source = "mujoco"  # whose scene it draws; the receipt names the renderer
 
     def replay(

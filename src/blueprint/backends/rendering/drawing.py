@@ -73,6 +73,7 @@ class Drawing:
             float(bound) * model.stat.extent for bound in (model.vis.map.znear, model.vis.map.zfar)
         )
         arrays, layers = _load_pictures(model, motion.parts, pictures)
+        self._samplers = render_gl.picture_samplers()
         self._sky = _load_sky(model)
         self._views = [View.of(motion, c) for c in range(len(motion.cameras))]
         thin: list[Triangles] = [(caster.vertices, caster.faces) for caster in casters]
@@ -224,16 +225,20 @@ class Drawing:
     def _draw_parts(self, c: int, parts: NDArray[np.int64], frame: Frame, where: Box) -> None:
         """where: the endless plane may be seen."""
         self._meshes.see(np.vstack([frame.project, [*frame.eye, 1.0], self._places(frame)]))
-        arrays, endless = self._arrays[parts], self._endless[parts]
+        # a camera that is carried is near: it seldom sees more than one texel in a pixel
+        render_gl.read_pictures_by(self._samplers[self._motion.carried[c]])
         for last in (False, True):  # all hide the ground
-            box, these = where if last else None, arrays[endless == last]
-            # a hand before the camera hides what is behind; then the array of the nearest part
-            for array in sorted(dict.fromkeys(these.tolist()), key=bool) if box is None or box[2] else ():
-                self._surfaces[array > 0].use()
-                if array:
-                    render_gl.bind_pictures(array)
-                with render_gl.within(box):
-                    self._meshes.draw(parts[(arrays == array) & (endless == last)], 1 + c)
+            chosen, box = parts[self._endless[parts] == last], where if last else None
+            if not len(chosen) or (box is not None and not box[2]):
+                continue
+            arrays = self._arrays[chosen]
+            with render_gl.within(box):
+                for run in np.split(chosen, np.flatnonzero(arrays[1:] != arrays[:-1]) + 1):  # near ones first
+                    array = int(self._arrays[run[0]])
+                    self._surfaces[array > 0].use()
+                    if array:
+                        render_gl.bind_pictures(array)
+                    self._meshes.draw(run, 1 + c)
 
     def _draw_sky(self, frame: Frame, where: Box) -> None:
         if self._sky and where[2]:

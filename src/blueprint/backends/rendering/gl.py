@@ -301,8 +301,6 @@ def picture_layers(pictures: list[NDArray[np.uint8]]) -> list[tuple[int, int]]:
         data = np.ascontiguousarray(some)
         GL.glTexImage3D(kind, 0, GL.GL_RGBA8, width, height, len(data), 0, GL.GL_RGBA, GL.GL_UNSIGNED_BYTE, data)
         GL.glGenerateMipmap(kind)
-        # between two sizes the nearer one: half the cost of MuJoCo's blend of both
-        GL.glTexParameteri(kind, GL.GL_TEXTURE_MIN_FILTER, GL.GL_LINEAR_MIPMAP_NEAREST)
     return [(arrays[size], layer) for size, layer in places]
 
 
@@ -311,6 +309,19 @@ def bind_pictures(array: int) -> None:
     GL = gl()
     GL.glActiveTexture(GL.GL_TEXTURE0 + PICTURES)
     GL.glBindTexture(GL.GL_TEXTURE_2D_ARRAY, array)
+
+
+def picture_samplers() -> tuple[int, int]:
+    """Ways to read pictures: from the nearer of two sizes, half the cost of MuJoCo's blend of both; or as they are."""
+    GL = gl()
+    samplers = tuple(int(one) for one in GL.glGenSamplers(2))
+    for sampler, way in zip(samplers, (GL.GL_LINEAR_MIPMAP_NEAREST, GL.GL_LINEAR), strict=True):
+        GL.glSamplerParameteri(sampler, GL.GL_TEXTURE_MIN_FILTER, way)
+    return samplers[0], samplers[1]
+
+
+def read_pictures_by(sampler: int) -> None:
+    gl().glBindSampler(PICTURES, sampler)
 
 
 def sky_cube(faces: list[NDArray[np.uint8]]) -> None:

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 SHADOW_MAP = 1024
 STILL_M = 2e-5  # a fiftieth of a pixel at 1 m
 FEW_FRAMES = 3  # for which drawing a background apart does not pay
-TILE = 32  # pixels
+TILE, COARSE = 32, 64  # pixels: of squares in the shadow, and of where ground and sky can be seen
 MOST_WALLS = 256  # faces of a part that may be the one which hides the ground
 MARGIN = 1e-3  # of what is left out: cosine and metres, far more than what stands still may move
 
@@ -29,7 +29,7 @@ class Motion:
     """Where every visible part and camera is in each of T states.
 
     poses: (T, P, 3, 4) float32 [R | t] of the parts; reach: (P,) radius of each part about its origin [m]
-    camera_poses: (T, C, 3, 4) [R | t], OpenCV frame to world; cameras: their intrinsics
+    camera_poses: (T, C, 3, 4) [R | t], OpenCV frame to world; cameras: their intrinsics; carried: what may move
     """
 
     parts: tuple[Part, ...]
@@ -37,6 +37,7 @@ class Motion:
     reach: Array
     camera_poses: Array
     cameras: tuple[Camera, ...]
+    carried: tuple[bool, ...]
 
     @classmethod
     def of(cls, model: Any, parts: tuple[Part, ...], qpos: Array, views: list[int], width: int, height: int) -> Motion:
@@ -52,7 +53,8 @@ class Motion:
             camera_poses[t, :, :, 3] = data.cam_xpos[views]
         reach = np.array([np.linalg.norm(part.vertices, axis=1).max() for part in parts])
         cameras = tuple(intrinsics(model, view, width, height) for view in views)
-        return cls(parts, poses, reach, camera_poses, cameras)
+        carried = tuple(bool(model.body_weldid[model.cam_bodyid[view]]) for view in views)
+        return cls(parts, poses, reach, camera_poses, cameras, carried)
 
     def fixed(self, camera: int) -> bool:
         """Whether the camera never moves."""
@@ -225,7 +227,7 @@ class Backdrop:
 
     def seen(self, frame: Frame, poses: NDArray[np.float32], width: int, height: int) -> tuple[Box, Box]:
         """Where the endless plane, and where the sky may be seen. poses: (P, 3, 4) of now."""
-        u, v = np.meshgrid(np.arange(0, width + TILE, TILE), np.arange(0, height + TILE, TILE))
+        u, v = np.meshgrid(np.arange(0, width + COARSE, COARSE), np.arange(0, height + COARSE, COARSE))
         along = np.stack([u, v, np.ones_like(u)], axis=-1) @ frame.direction.T  # depth 1
         ground, hidden = np.zeros(u.shape, bool), np.zeros(u.shape, bool)
         above = self.ground is not None and frame.eye[2] > self.ground
@@ -269,8 +271,8 @@ def _around(squares: NDArray[np.bool_], width: int, height: int) -> Box:
     rows, columns = (np.flatnonzero(squares.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         return 0, 0, 0, 0
-    left, top = TILE * int(columns[0]), TILE * int(rows[0])
-    return left, top, min(TILE * int(columns[-1] + 1), width) - left, min(TILE * int(rows[-1] + 1), height) - top
+    left, top = COARSE * int(columns[0]), COARSE * int(rows[0])
+    return left, top, min(COARSE * int(columns[-1] + 1), width) - left, min(COARSE * int(rows[-1] + 1), height) - top
 
 
 # ------------------------------------------------------------------ the light that casts shadows
