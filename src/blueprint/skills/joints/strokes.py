@@ -38,6 +38,8 @@ MARGIN = 0.02  # share of a joint's half range that a stroke keeps from the arm'
 SWINGS = (1.0, 0.5, 0.0)  # how much of the part's turning the hand takes part in
 PROGRESS = 0.25  # of what is left to do, below which a stroke is not worth it
 NUDGES, NUDGE_M = 10, 0.0025
+LEAD_S, CREEP = 0.15, 0.25  # how far ahead a joint's arrival is seen, and the share of the speed from then on
+BRAKING = 7.5  # shares of the speed per second
 GIVE_M = 0.003  # room behind a button: servos stay that far behind against its spring, and are nudged on
 FOLLOW_SPEED, PRESS_SPEED = 0.10, 0.05  # of the tool [m/s]
 
@@ -257,10 +259,7 @@ def perform(
     first = np.stack([rollout.commanded, stroke.along[0]])
     if np.abs(first[0] - first[1]).max() > 1e-6:
         _follow(skills, rollout, segment, first, opening, limits)
-    for targets in _targets(skills, rollout, stroke.along, limits):
-        if arrived(part.value(rollout.qpos)):
-            break
-        rollout.run(segment, targets[None], opening)
+    _drive(rollout, segment, part, _targets(skills, rollout, stroke.along, limits), opening, arrived)
     if stroke.full:
         _nudge(skills, rollout, stroke, start, done, segment)
     if contact.way == "grip":
@@ -297,6 +296,23 @@ def _nudge(
 
 def _follow(skills: Skills, rollout: Rollout, segment: str, path: Array, opening: float, limits: Limits) -> None:
     rollout.run(segment, _targets(skills, rollout, path, limits), opening)
+
+
+def _drive(
+    rollout: Rollout, segment: str, part: Jointed, targets: Array, opening: float, arrived: Callable[[float], bool]
+) -> None:
+    """Along these targets until the joint has arrived, slowly where it soon will: an arm lags behind its commands."""
+    at, speed, before = -1.0, 1.0, part.value(rollout.qpos)
+    while at < len(targets) - 1:
+        value = part.value(rollout.qpos)
+        soon = value + (value - before) * rollout.fps * LEAD_S
+        wanted = 0.0 if arrived(value) else CREEP if arrived(soon) else 1.0
+        speed += float(np.clip(wanted - speed, -BRAKING / rollout.fps, BRAKING / rollout.fps))
+        if speed <= 0.0:
+            return
+        at, before = min(at + speed, len(targets) - 1.0), value
+        low = max(int(np.ceil(at)) - 1, 0)
+        rollout.run(segment, (targets[low] + (at - low) * (targets[int(np.ceil(at))] - targets[low]))[None], opening)
 
 
 def _targets(skills: Skills, rollout: Rollout, path: Array, limits: Limits) -> Array:
