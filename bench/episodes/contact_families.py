@@ -13,7 +13,7 @@ import numpy as np
 import trimesh
 
 from bench.scenes.rooms import Room, cabinet, door_cabinet, drawer_cabinet
-from bench.spine.settle import scratch
+from bench.spine.settle import fresh, scratch
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core import backends
 from blueprint.core.errors import InfeasibleError
@@ -98,7 +98,7 @@ def imported(mjcf: str, folder: Path) -> SimScene:
     source = folder / "source"
     source.mkdir(parents=True, exist_ok=True)
     (source / "scene.xml").write_text(mjcf)
-    out = {part: _fresh(folder / part) for part in ("capture", "reconstruction", "assets", "articulation")}
+    out = {part: fresh(folder / part) for part in ("capture", "reconstruction", "assets", "articulation")}
     taken = capture(Source(location=str(source), digest="bench"), CaptureConfig(), out["capture"]).save(out["capture"])
     reader = backends.find("reconstructor", "import").load()
     scene = reconstruction(taken, reader, ReconstructionConfig(), out["reconstruction"]).save(out["reconstruction"])
@@ -108,9 +108,9 @@ def imported(mjcf: str, folder: Path) -> SimScene:
 
 
 def simscene_of(moving: Articulation, scene: Reconstruction, folder: Path) -> SimScene:
-    solid = physics(moving, scene, SimulatorMujoco(), PhysicsConfig(), _fresh(folder / "physics"))
+    solid = physics(moving, scene, SimulatorMujoco(), PhysicsConfig(), fresh(folder / "physics"))
     solid.save(folder / "physics")
-    return simscene(scene, solid, SimSceneConfig(), _fresh(folder / "simscene")).save(folder / "simscene")
+    return simscene(scene, solid, SimSceneConfig(), fresh(folder / "simscene")).save(folder / "simscene")
 
 
 def room_cabinet(folder: Path) -> SimScene:
@@ -131,14 +131,6 @@ CASES: dict[str, tuple[Callable[[Path], SimScene], tuple[Family, ...]]] = {
 }
 
 
-def _fresh(folder: Path) -> Path:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
-
-
 def cases(
     keep: Path | None = None, only: Sequence[str] = ()
 ) -> Iterable[tuple[Family, Workcell, SimScene, tuple[Task, ...]]]:
@@ -150,7 +142,7 @@ def cases(
         folder = (keep or scratch()) / "contact" / name
         cell, scene = made(make, folder)
         try:
-            offered = tasks(cell, scene, SimulatorMujoco(), TasksConfig(families=wanted), _fresh(folder / "tasks"))
+            offered = tasks(cell, scene, SimulatorMujoco(), TasksConfig(families=wanted), fresh(folder / "tasks"))
         except InfeasibleError:
             continue
         for family in wanted:
@@ -162,6 +154,6 @@ def cases(
 def made(make: Callable[[Path], SimScene], folder: Path) -> tuple[Workcell, SimScene]:
     """The scene and its workcell, made once per folder."""
     if not (folder / "workcell/artifact.json").exists():
-        scene = make(_fresh(folder))
-        workcell(scene, SimulatorMujoco(), WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
+        scene = make(fresh(folder))
+        workcell(scene, SimulatorMujoco(), WorkcellConfig(), fresh(folder / "workcell")).save(folder / "workcell")
     return Workcell.load(folder / "workcell"), SimScene.load(folder / "simscene")

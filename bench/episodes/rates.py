@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import resource
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
 from bench.rows import Row
-from bench.spine.settle import scratch, simscene_of
+from bench.spine.settle import fresh, scratch, simscene_of
 from blueprint.backends.renderer_mujoco import RendererMujoco
 from blueprint.backends.renderer_raster import RendererRaster
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
@@ -41,14 +40,14 @@ RENDERERS = {"raster": RendererRaster, "mujoco": RendererMujoco}
 def rows(capture: str = CAPTURE, count: int = COUNT, keep: Path | None = None, name: str = "raster") -> Iterable[Row]:
     folder = (keep or scratch()) / capture
     scene = simscene_of(capture, folder)
-    cell = workcell(scene, SimulatorMujoco(), WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
-    offered = tasks(cell, scene, SimulatorMujoco(), TasksConfig(), _fresh(folder / "tasks"))
+    cell = workcell(scene, SimulatorMujoco(), WorkcellConfig(), fresh(folder / "workcell")).save(folder / "workcell")
+    offered = tasks(cell, scene, SimulatorMujoco(), TasksConfig(), fresh(folder / "tasks"))
     yield from measure(cell, offered, folder, count, name)
 
 
 def measure(cell: Workcell, offered: TaskSet, folder: Path, count: int, name: str) -> Iterable[Row]:
     cfg = EpisodesConfig(count=count)
-    made, plan = _timed(lambda: episodes(cell, offered, SimulatorMujoco(), cfg, _fresh(folder / "rated")))
+    made, plan = _timed(lambda: episodes(cell, offered, SimulatorMujoco(), cfg, fresh(folder / "rated")))
     made.save(folder / "rated")
     good = sum(record.success for record in made.episodes)
     yield _rate("state only", good, *plan, 3000)
@@ -57,7 +56,7 @@ def measure(cell: Workcell, offered: TaskSet, folder: Path, count: int, name: st
         ("2 cameras 224x224, colour", SMALL, 1000),
     ):
         renderer = RENDERERS[name]()
-        _, drawn = _timed(lambda some=some, r=renderer: recording(cell, made, r, some, _fresh(folder / "recorded")))
+        _, drawn = _timed(lambda some=some, r=renderer: recording(cell, made, r, some, fresh(folder / "recorded")))
         yield _rate(f"{what} ({name})", good, plan[0] + drawn[0], plan[1] + drawn[1], bound)
 
 
@@ -69,12 +68,6 @@ def _rate(name: str, good: int, cpu_s: float, wall_s: float, bound: int) -> Row:
     details = f"{cpu_s / max(good, 1):.2f} CPU s each, {good} in {wall_s:.0f} s"
     kind = "cpu" if busy else "wall"
     return Row(f"episodes/h, {name}", f"{measured} ({details})", f">= {bound}", good > 0 and hourly[kind] >= bound)
-
-
-def _fresh(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _timed(work: Callable[[], T]) -> tuple[T, tuple[float, float]]:

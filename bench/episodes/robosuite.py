@@ -26,7 +26,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import subprocess
 import time
 from collections.abc import Iterable
@@ -37,7 +36,7 @@ import mujoco
 import numpy as np
 
 from bench.rows import Row
-from bench.spine.settle import scratch
+from bench.spine.settle import fresh, scratch
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.model.artifacts import Episodes, SimScene, TaskSet, Workcell
 from blueprint.model.scene import SceneBody, SettleTest
@@ -81,7 +80,7 @@ def rows(count: int = EPISODES) -> Iterable[Row]:
         yield Row("robosuite", "not run", f"${PYTHON} names an interpreter with robosuite 1.5.2", passed=False)
         return
     scene = can_on_table(scratch() / "can" / "simscene")
-    cell = workcell(scene, SimulatorMujoco(), WorkcellConfig(), _fresh(scratch() / "can" / "workcell")).save(
+    cell = workcell(scene, SimulatorMujoco(), WorkcellConfig(), fresh(scratch() / "can" / "workcell")).save(
         scratch() / "can/workcell"
     )
     whole, alone, theirs = ({name: Spent() for name in PAIRS} for _ in range(3))
@@ -120,9 +119,9 @@ def scripted(python: str, count: int, seed: int) -> list[dict]:
 def verified(scene: SimScene, cell: Workcell, family: str, count: int, seed: int) -> tuple[int, float, int, int]:
     """Frames of verified episodes, CPU seconds of the stage, episodes tried, verified."""
     kinds = TasksConfig(families=(family,))  # type: ignore[arg-type]
-    offered = tasks(cell, scene, SimulatorMujoco(), kinds, _fresh(scratch() / "can/tasks"))
+    offered = tasks(cell, scene, SimulatorMujoco(), kinds, fresh(scratch() / "can/tasks"))
     cfg = EpisodesConfig(count=count, fps=HZ, jitter_m=0.03, jitter_deg=180.0, seed=seed)
-    out = _fresh(scratch() / f"can/episodes_{family}_{seed}")
+    out = fresh(scratch() / f"can/episodes_{family}_{seed}")
     before = _cpu_s()
     made = episodes(cell, TaskSet(tasks=offered.tasks, refused={}), SimulatorMujoco(), cfg, out).save(out)
     seconds = _cpu_s() - before
@@ -161,7 +160,7 @@ def _cpu_s() -> float:
 
 def can_on_table(folder: Path) -> SimScene:
     """A can in the middle of a table, with the options of our own scenes."""
-    _fresh(folder)
+    fresh(folder)
     spec = mujoco.MjSpec()
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
@@ -193,12 +192,6 @@ def can_on_table(folder: Path) -> SimScene:
     return SimScene(bodies=(can,), cameras=(), table_polygon=((-x, -y), (x, -y), (x, y), (-x, y)), settle=rest).save(
         folder
     )
-
-
-def _fresh(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 if __name__ == "__main__":

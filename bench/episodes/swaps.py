@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.audit import objections, rerun
 from bench.rows import Row
 from bench.spine.episodes import judged
-from bench.spine.settle import scratch, simscene_of
+from bench.spine.settle import fresh, scratch, simscene_of
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core.artifact import ARTIFACT_FILE
 from blueprint.model.artifacts import Episodes, Library, Physics, SimScene, TaskSet, Workcell
@@ -43,7 +43,7 @@ def rows(keep: Path | None = None, count: int = COUNT, seed: int = SEED) -> Iter
         cell, taskset = _prepared(folder / name)
         others = {other: str(folder / other / "physics") for other in CAPTURES if other != name}
         physics = Physics.load(folder / name / "physics")
-        out = _fresh(folder / "swaps" / name / "library")
+        out = fresh(folder / "swaps" / name / "library")
         like = library(physics, SimulatorMujoco(), LibraryConfig(sources=others), out).save(out)
         first = _made(cell, taskset, like, cfg, folder / "swaps" / name / "first")
         again = cfg.model_copy(update={"count": min(TWICE, count)})
@@ -101,7 +101,7 @@ def _swapped(made: Episodes) -> list[EpisodeRecord]:
 
 
 def _made(cell: Workcell, taskset: TaskSet, like: Library, cfg: EpisodesConfig, out: Path) -> Episodes:
-    return episodes(cell, taskset, SimulatorMujoco(), cfg, _fresh(out), like).save(out)
+    return episodes(cell, taskset, SimulatorMujoco(), cfg, fresh(out), like).save(out)
 
 
 def _prepared(folder: Path) -> tuple[Workcell, TaskSet]:
@@ -110,19 +110,13 @@ def _prepared(folder: Path) -> tuple[Workcell, TaskSet]:
     cell = (
         Workcell.load(folder / "workcell")
         if (folder / "workcell" / ARTIFACT_FILE).is_file()
-        else workcell(simscene, WorkcellConfig(), _fresh(folder / "workcell")).save(folder / "workcell")
+        else workcell(simscene, SimulatorMujoco(), WorkcellConfig(), fresh(folder / "workcell")).save(
+            folder / "workcell"
+        )
     )
     if (out / ARTIFACT_FILE).is_file():
         return cell, TaskSet.load(out)
-    return cell, tasks(cell, simscene, SimulatorMujoco(), TASKS, _fresh(out)).save(out)
-
-
-def _fresh(folder: Path) -> Path:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
+    return cell, tasks(cell, simscene, SimulatorMujoco(), TASKS, fresh(out)).save(out)
 
 
 def main() -> None:

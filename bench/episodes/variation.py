@@ -6,7 +6,6 @@ python -m bench.bars_episodes variation      or, with more: python -m bench.epis
 from __future__ import annotations
 
 import argparse
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from pathlib import Path
 from bench.audit import objections, rerun
 from bench.rows import Row
 from bench.spine.episodes import judged
-from bench.spine.settle import scratch, simscene_of
+from bench.spine.settle import fresh, scratch, simscene_of
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core.artifact import ARTIFACT_FILE
 from blueprint.model.artifacts import Episodes, SimScene, TaskSet, Workcell
@@ -69,15 +68,13 @@ def _prepared(folder: Path) -> tuple[Workcell, TaskSet]:
     """The scene is taken from `folder` where it was kept."""
     made = folder / "simscene"
     simscene = SimScene.load(made) if (made / ARTIFACT_FILE).is_file() else simscene_of(CAPTURE, folder)
-    cell = workcell(simscene, SimulatorMujoco(), WorkcellConfig(), _fresh(folder / "workcell")).save(
-        folder / "workcell"
-    )
-    return cell, tasks(cell, simscene, SimulatorMujoco(), TasksConfig(), _fresh(folder / "tasks"))
+    cell = workcell(simscene, SimulatorMujoco(), WorkcellConfig(), fresh(folder / "workcell")).save(folder / "workcell")
+    return cell, tasks(cell, simscene, SimulatorMujoco(), TasksConfig(), fresh(folder / "tasks"))
 
 
 def _made(cell: Workcell, taskset: TaskSet, folder: Path, cfg: EpisodesConfig) -> tuple[Episodes, float]:
     start = time.perf_counter()
-    made = episodes(cell, taskset, SimulatorMujoco(), cfg, _fresh(folder)).save(folder)
+    made = episodes(cell, taskset, SimulatorMujoco(), cfg, fresh(folder)).save(folder)
     return made, time.perf_counter() - start
 
 
@@ -95,12 +92,6 @@ def _replayed(name: str, cell: Workcell, made: Episodes) -> Row:
         agreed += judged(cell, made, record, run)
     measured = f"{false} false; {equal} equal, {agreed} judged a success, of {total}"
     return Row(name, measured, "0 false, all equal", false == 0 and equal == agreed == total > 0)
-
-
-def _fresh(folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def main() -> None:

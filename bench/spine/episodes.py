@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.audit import Rerun, objections, rerun
 from bench.rows import Row
-from bench.spine.settle import BOXED, scratch, simscene_of
+from bench.spine.settle import BOXED, fresh, scratch, simscene_of
 from blueprint.backends.simulator_mujoco import SimulatorMujoco
 from blueprint.core.execute import cores
 from blueprint.model.artifacts import Episodes, SimScene, TaskSet, Workcell
@@ -87,10 +87,8 @@ def _share(name: str, good: int, total: int, bound: float) -> Row:
 def demonstrations(name: str, folder: Path, seeds: int) -> tuple[Workcell, list[str], list[str], Episodes, float]:
     """The workcell, objects with tasks, objects that fit but got none, the episodes, and their seconds on the clock."""
     simscene = simscene_of(name, folder)
-    cell = workcell(simscene, SimulatorMujoco(), WorkcellConfig(), _fresh(folder / "workcell")).save(
-        folder / "workcell"
-    )
-    offered = tasks(cell, simscene, SimulatorMujoco(), TasksConfig(), _fresh(folder / "tasks")).save(folder / "tasks")
+    cell = workcell(simscene, SimulatorMujoco(), WorkcellConfig(), fresh(folder / "workcell")).save(folder / "workcell")
+    offered = tasks(cell, simscene, SimulatorMujoco(), TasksConfig(), fresh(folder / "tasks")).save(folder / "tasks")
     narrow = fitting(simscene, cell.robot.gripper.max_opening_m)
     fits = [body.name for body in simscene.bodies if body.name in narrow or cell.reachable[body.name]]
     by_object = {thing: [t for t in offered.tasks if t.object == thing] for thing in fits}
@@ -99,7 +97,7 @@ def demonstrations(name: str, folder: Path, seeds: int) -> tuple[Workcell, list[
     start = time.perf_counter()
     cfg = EpisodesConfig(count=len(dealt))
     taskset = TaskSet(tasks=tuple(dealt), refused=offered.refused)
-    made = episodes(cell, taskset, SimulatorMujoco(), cfg, _fresh(folder / "episodes")).save(folder / "episodes")
+    made = episodes(cell, taskset, SimulatorMujoco(), cfg, fresh(folder / "episodes")).save(folder / "episodes")
     seconds = time.perf_counter() - start
     return cell, chosen, [thing for thing in fits if not by_object[thing]], made, seconds
 
@@ -107,14 +105,6 @@ def demonstrations(name: str, folder: Path, seeds: int) -> tuple[Workcell, list[
 def fitting(simscene: SimScene, opening_m: float) -> list[str]:
     """Objects whose narrower side, as they stand, fits between the open fingers; by their size alone."""
     return [body.name for body in simscene.bodies if min(body.dims_m[:2]) <= opening_m - 2 * FINGER_ROOM_M]
-
-
-def _fresh(folder: Path) -> Path:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def assess(workcell_: Workcell, made: Episodes) -> Tally:

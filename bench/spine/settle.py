@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -55,6 +56,13 @@ def scratch() -> Path:
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
     return Path(folder.name)
+
+
+def fresh(folder: Path) -> Path:
+    """The folder, empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _still(drift_m: float, drift_deg: float) -> bool:
