@@ -27,7 +27,7 @@ from blueprint.backends.renderer_raster import RendererRaster
 from blueprint.backends.rendering.geometry import Part, visible_parts
 from blueprint.backends.rendering.look import Light, dressed, lights_of, textured
 from blueprint.core.errors import BackendError, InputError
-from blueprint.core.process import last_lines
+from blueprint.core.process import last_lines, run_apart
 from blueprint.formats import images
 from blueprint.model.capture import Camera
 from blueprint.model.variation import Look
@@ -111,18 +111,16 @@ def _run(folder: Path, environ: Mapping[str, str], pictures: int) -> None:
     alone = () if python else ("--background", "--factory-startup", "--python-exit-code", "3", "--python")
     command = [text, *alone, str(WORKERS / "blender_hero.py"), *(() if python else ("--",)), str(folder)]
     limit_s = pictures * float(environ.get("BLUEPRINT_BLENDER_TIMEOUT_S") or 600)
-    own = {key: value for key, value in environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
     try:
-        with record.open("wb") as sink:
-            done = subprocess.run(command, stdout=sink, stderr=sink, env=own, timeout=limit_s, check=False)
+        code = run_apart(command, record, environ, limit_s)
     except subprocess.TimeoutExpired as error:
         hint = "raise BLUEPRINT_BLENDER_TIMEOUT_S, or ask for smaller pictures or fewer samples"
         raise BackendError(f"Blender did not draw {pictures} picture(s) within {limit_s:g} s", hint) from error
     except OSError as error:
         raise BackendError(f"{VARIABLE}={text} is no program that runs: {error}", INSTALL) from error
-    if done.returncode or not (folder / "blender.json").is_file():
-        hint = "it may have run out of memory: draw smaller pictures" if done.returncode == -9 else INSTALL
-        raise BackendError(f"Blender ended with {done.returncode}, not done: {last_lines(record)}", hint)
+    if code or not (folder / "blender.json").is_file():
+        hint = "it may have run out of memory: draw smaller pictures" if code == -9 else INSTALL
+        raise BackendError(f"Blender ended with {code}, not done: {last_lines(record)}", hint)
 
 
 # ------------------------------------------------------------------ the job

@@ -14,9 +14,10 @@ import multiprocessing
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -110,6 +111,16 @@ def run_child(name: str, work: Callable[[], Any], *, timeout_s: float, log: Path
     with Children() as children:
         children.start(name, work, timeout_s=timeout_s, log=log)
         return children.wait()[0]
+
+
+def run_apart(command: Sequence[str], log: Path, environ: Mapping[str, str], limit_s: float) -> int:
+    """Run a program with packages of its own, not ours; returns its exit code. log: all that it prints.
+
+    Raises OSError when it does not start, subprocess.TimeoutExpired.
+    """
+    own = {key: value for key, value in environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
+    with log.open("wb") as sink:
+        return subprocess.run(command, stdout=sink, stderr=sink, env=own, timeout=limit_s, check=False).returncode
 
 
 def last_lines(log: Path | None, count: int = _LOG_LINES) -> str:

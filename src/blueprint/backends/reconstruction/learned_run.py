@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from blueprint.backends.reconstruction.checkpoints import Checkpoint, LearnedModel
 from blueprint.core.errors import BackendError, InputError
-from blueprint.core.process import last_lines
+from blueprint.core.process import last_lines, run_apart
 from blueprint.core.report import log, warn
 from blueprint.formats import images
 from blueprint.model.capture import Frame
@@ -106,23 +106,21 @@ def _call(
     command: list[str], folder: Path, model: LearnedModel, checkpoint: Checkpoint, environ: Mapping[str, str]
 ) -> None:
     limit_s = float(environ.get("BLUEPRINT_LEARNED_TIMEOUT_S") or 3000)
-    own = {k: v for k, v in environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}  # ours are not its packages
     record = folder / "log"
     try:
-        with record.open("wb") as sink:
-            done = subprocess.run(command, stdout=sink, stderr=sink, env=own, timeout=limit_s, check=False)
+        code = run_apart(command, record, environ, limit_s)
     except subprocess.TimeoutExpired as error:
         hint = "raise BLUEPRINT_LEARNED_TIMEOUT_S, or give fewer or smaller pictures"
         raise BackendError(f"{model.title} gave no result within {limit_s:g} s", hint) from error
     except OSError as error:
         raise BackendError(f"{model.variable('PYTHON')}: {error}", model.install) from error
-    if done.returncode == 0:
+    if code == 0:
         return
     try:
         told = json.loads((folder / "error.json").read_bytes())
         kind, message = str(told["kind"]), str(told["message"])
     except (OSError, ValueError, KeyError, TypeError):
-        kind, message = "failure", f"it ended with exit code {done.returncode}: {last_lines(record)}"
+        kind, message = "failure", f"it ended with exit code {code}: {last_lines(record)}"
     if kind == "input":
         raise InputError(f"{model.title}: {message}", "see docs/learned_models.md")
     hints = {

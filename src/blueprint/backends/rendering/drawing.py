@@ -225,8 +225,8 @@ class Drawing:
     def _draw_parts(self, c: int, parts: NDArray[np.int64], frame: Frame, where: Box) -> None:
         """where: the endless plane may be seen."""
         self._meshes.see(np.vstack([frame.project, [*frame.eye, 1.0], self._places(frame)]))
-        # a camera that is carried is near: it seldom sees more than one texel in a pixel
-        render_gl.read_pictures_by(self._samplers[self._motion.carried[c]])
+        # a camera on the robot is near: it seldom sees more than one texel in a pixel
+        render_gl.read_pictures_by(self._samplers[self._motion.mounted[c]])
         for last in (False, True):  # all hide the ground
             chosen, box = parts[self._endless[parts] == last], where if last else None
             if not len(chosen) or (box is not None and not box[2]):

@@ -29,7 +29,8 @@ class Motion:
     """Where every visible part and camera is in each of T states.
 
     poses: (T, P, 3, 4) float32 [R | t] of the parts; reach: (P,) radius of each part about its origin [m]
-    camera_poses: (T, C, 3, 4) [R | t], OpenCV frame to world; cameras: their intrinsics; carried: what may move
+    camera_poses: (T, C, 3, 4) [R | t], OpenCV frame to world; cameras: their intrinsics
+    mounted: which cameras are on a body that may move
     """
 
     parts: tuple[Part, ...]
@@ -37,7 +38,7 @@ class Motion:
     reach: Array
     camera_poses: Array
     cameras: tuple[Camera, ...]
-    carried: tuple[bool, ...]
+    mounted: tuple[bool, ...]
 
     @classmethod
     def of(cls, model: Any, parts: tuple[Part, ...], qpos: Array, views: list[int], width: int, height: int) -> Motion:
@@ -53,8 +54,8 @@ class Motion:
             camera_poses[t, :, :, 3] = data.cam_xpos[views]
         reach = np.array([np.linalg.norm(part.vertices, axis=1).max() for part in parts])
         cameras = tuple(intrinsics(model, view, width, height) for view in views)
-        carried = tuple(bool(model.body_weldid[model.cam_bodyid[view]]) for view in views)
-        return cls(parts, poses, reach, camera_poses, cameras, carried)
+        mounted = tuple(bool(model.body_weldid[model.cam_bodyid[view]]) for view in views)
+        return cls(parts, poses, reach, camera_poses, cameras, mounted)
 
     def fixed(self, camera: int) -> bool:
         """Whether the camera never moves."""
